@@ -1,0 +1,1 @@
+//! The http frontend of Ployer.
