@@ -55,6 +55,8 @@ pub enum Resource {
     Lease,
     /// An event of the log.
     Event,
+    /// The installation: its identity.
+    Installation,
 }
 
 impl fmt::Display for Resource {
@@ -79,6 +81,7 @@ impl fmt::Display for Resource {
             Self::Machine => "engine state",
             Self::Lease => "engine lease",
             Self::Event => "event",
+            Self::Installation => "installation",
         })
     }
 }

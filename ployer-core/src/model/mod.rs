@@ -26,7 +26,7 @@ mod workload;
 
 pub use self::actor::Actor;
 pub use self::application::{Application, ApplicationStatus, BuildStrategy, NewApplication, UpdateApplication, Wanted};
-pub use self::change::{Change, Key, Record, Version};
+pub use self::change::{Change, Key, Record, Reference, Version};
 pub use self::deployment::{
     BuildCache, Cancel, CommitInfo, Deployment, DeploymentKind, DeploymentStatus, Failure, GateResult, Receipt,
     RollbackEnv, StartDeployment, Step, StepTimes,

@@ -10,7 +10,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     AppName, Application, ApplicationId, Deployment, DeploymentId, Domain, DomainName, Email, EnvVar, Event, EventSeq,
     HealthCheck, Installation, Lease, LogLine, LogPage, Machine, Member, Release, ReleaseId, SealedSecret,
@@ -18,18 +18,21 @@ use crate::model::{
 };
 
 mod commit;
+pub mod memory;
 
 pub use self::commit::Commit;
 
 /// What must survive a restart.
 ///
 /// Implementors promise, and `testing::store` checks under the same names:
-/// - **whole**: a commit is stored entirely or not at all, events included;
+/// - **whole**: a commit is stored entirely or not at all, events included; each change sees those before it;
 /// - **versioned**: a change whose version is past loses the whole commit with `Conflict`, which names the record;
 /// - **fenced**: a commit with an epoch that is not the lease's loses with `Conflict`;
 /// - **ordered**: events are numbered without gaps, in the order of their commits, also under concurrent writers;
 /// - **unique**: names of applications, servers and domains, addresses of users: `AlreadyExists`;
-/// - **one under way**: two deployments of an application that are under way lose with `Conflict`;
+/// - **one under way**: a second deployment of an application that is under way loses with `Conflict`, and so does a
+///   second primary domain;
+/// - **owned**: what belongs to an application goes with it, its output too, but its volumes stay, as detached;
 /// - **durable**: what `commit` returned for is there after a crash of the machine;
 /// - **patient**: contention is waited out; a caller never sees that the store was busy.
 #[async_trait]
@@ -56,8 +59,8 @@ pub trait Store:
     ///
     /// # Errors
     ///
-    /// `Conflict` if a version or the epoch is past, `AlreadyExists` if a unique name is taken, `NotFound` if a
-    /// change names a record that something else refers to but is not there.
+    /// `Conflict` if a version or the epoch is past, `AlreadyExists` if an id or a unique name is taken, `NotFound`
+    /// if what is updated, deleted or referred to is not there, `Invalid` if what is inserted has a version.
     async fn commit(&self, commit: Commit) -> Result<EventSeq>;
 
     /// The identity of this installation; `None` before it was first stored.
@@ -187,11 +190,17 @@ pub trait Events {
     async fn trim_events(&self, up_to: EventSeq) -> Result<()>;
 }
 
+/// Says that events after `after` are no longer kept, and from where on they are.
+pub(crate) fn gone(after: EventSeq, oldest: EventSeq) -> Error {
+    Error::new(ErrorKind::Gone, format!("events after {after} are no longer kept: the oldest kept is {oldest}"))
+        .with_hint(format!("ask for the events after {}", oldest.0.saturating_sub(1)))
+}
+
 /// Build output: appended in order, read by line number.
 ///
 /// Implementors promise, and `testing::store` checks under the same names:
 /// - **in order**: lines come back in the order of their numbers, whatever chunks they came in;
-/// - **once**: a line whose number is stored already changes nothing, so an append may be repeated.
+/// - **once**: a line whose number is stored or left out already changes nothing, so an append may be repeated.
 #[async_trait]
 pub trait LogStore {
     /// Appends numbered lines to a deployment's output.
