@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+mod engine;
 pub mod error;
 pub mod model;
 pub mod probe;
