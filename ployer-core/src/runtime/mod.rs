@@ -31,12 +31,14 @@ pub struct Capabilities {
     pub images: bool,
     /// Whether it can hold replicas to a memory limit.
     pub memory_limits: bool,
+    /// Whether replicas are kept away from the files of others.
+    pub confined: bool,
 }
 
 impl Capabilities {
     /// A runtime of that kind that runs release directories and holds nobody to a limit.
     pub fn new(kind: RuntimeKind) -> Self {
-        Self { kind, images: false, memory_limits: false }
+        Self { kind, images: false, memory_limits: false, confined: false }
     }
 }
 
@@ -55,6 +57,22 @@ impl Capabilities {
 pub trait ContainerRuntime: fmt::Debug + Send + Sync + 'static {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// Takes charge of what runs: from now on it is watched, and what should run and died meanwhile starts again.
+    ///
+    /// Called by the holder of the engine's lease before anything else that changes; everybody else only looks.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if another program is in charge.
+    async fn attach(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Lets go: ends every task of its own; what runs goes on. Absence of [`ContainerRuntime::attach`] is no error.
+    async fn detach(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Runs a one-off under `name` to its end and answers how it ended. Asked again under the same name, it waits
     /// for the one that runs, or answers the recorded exit; it never runs it twice.
@@ -83,6 +101,12 @@ pub trait ContainerRuntime: fmt::Debug + Send + Sync + 'static {
 
     /// Whether the replica itself listens on its address.
     async fn listens(&self, name: &ReplicaName) -> Result<bool>;
+
+    /// Every address that the replica itself listens on, where the runtime can tell: for a hint, not for a decision.
+    async fn listeners(&self, name: &ReplicaName) -> Result<Vec<SocketAddr>> {
+        let _named = name;
+        Ok(Vec::new())
+    }
 
     /// Addresses of `range` that are free at this moment, found by binding them: `count` of them, none of `taken`.
     ///
