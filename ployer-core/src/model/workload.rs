@@ -156,6 +156,8 @@ pub struct ReplicaSeen {
     pub address: Option<SocketAddr>,
     /// How often the runtime has started it again.
     pub restarts: u32,
+    /// Whether the runtime starts it again when it dies.
+    pub keeps_running: bool,
 }
 
 /// What a replica does.

@@ -2,7 +2,8 @@
 //!
 //! A decision names all of them each time. Whoever performs them starts what is new, lets go on what is named
 //! again, and ends what is no longer named; so a cancel is a decision that no longer names the build. Each may be
-//! performed twice.
+//! performed twice: one that has ended well but is still named a second after the world was looked at again is
+//! performed anew, since the world has not become what it should be.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

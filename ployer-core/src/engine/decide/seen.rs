@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::config::Settings;
 use crate::model::{
     Application, Built, CommitInfo, Deployment, DeploymentId, Domain, EnvKey, Exit, HealthCheck, InFlight, Release,
-    ReleaseId, ReplicaName, ReplicaSeen, Revision, Route, SecretVersion, Traffic,
+    ReleaseId, ReplicaName, ReplicaSeen, Revision, Route, SecretVersion, Traffic, Version, VolumeName,
 };
 
 /// The stored rows of one application, read together before a decision.
@@ -20,7 +20,7 @@ use crate::model::{
 pub(crate) struct Facts {
     /// Its row.
     pub(crate) application: Application,
-    /// Its deployments that have not ended, oldest first, and those of the active and retiring releases.
+    /// Its deployments that have not ended, oldest first, and those that `State::deployments` names.
     pub(crate) deployments: BTreeMap<DeploymentId, Deployment>,
     /// Its releases whose artifact is not gone.
     pub(crate) releases: BTreeMap<ReleaseId, Release>,
@@ -30,8 +30,10 @@ pub(crate) struct Facts {
     pub(crate) health: Option<HealthCheck>,
     /// Its variables.
     pub(crate) env: BTreeMap<EnvKey, SecretVersion>,
-    /// Names of its persistent directories that are stored already.
-    pub(crate) volumes: BTreeSet<crate::model::VolumeName>,
+    /// Its persistent directories that are stored already.
+    pub(crate) volumes: BTreeMap<VolumeName, Version>,
+    /// The row that has the name of its generated domain now, whoever's it is.
+    pub(crate) subdomain: Option<Domain>,
 }
 
 /// What does not change while an engine runs.
@@ -52,7 +54,8 @@ pub(crate) struct Seen {
     pub(crate) busy: BTreeSet<ReplicaName>,
     /// Starts that failed, until the replica is no longer wanted.
     pub(crate) start_failures: BTreeMap<ReplicaName, StartFailure>,
-    /// What the gate found; forgotten when a replica exits or is started again.
+    /// What the gate found. A replica that was seen to exit begins anew, as not ready; one without an entry has not
+    /// been seen to do anything but run.
     pub(crate) readiness: BTreeMap<ReplicaName, Readiness>,
     /// The last lines that replicas printed.
     pub(crate) output: BTreeMap<ReplicaName, Vec<String>>,

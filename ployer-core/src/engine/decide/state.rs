@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    DeploymentId, Failure, ProcessName, Receipt, ReleaseId, Replica, ReplicaName, Step, Traffic, Upstream,
+    AppName, DeploymentId, Failure, ProcessName, Receipt, ReleaseId, Replica, ReplicaName, Step, Traffic, Upstream,
 };
 
 /// The version of the form in which a state is stored.
@@ -24,8 +24,12 @@ pub(crate) struct State {
     pub(crate) epoch: u64,
     /// Set by an engine that stopped in good order: what it left open does not count as a crash.
     pub(crate) parked: bool,
+    /// Set where the journal was of an unknown form: what runs of the active release is to be taken over first.
+    pub(crate) adopting: bool,
     /// The release that serves, or would if the application were not stopped.
     pub(crate) active: Option<ReleaseId>,
+    /// The deployment that made it serve.
+    pub(crate) active_deployment: Option<DeploymentId>,
     /// What the application should have while no operation says otherwise.
     pub(crate) rest: Desired,
     /// What is under way.
@@ -48,6 +52,10 @@ pub(crate) struct State {
     pub(crate) start_measured: BTreeMap<ReleaseId, Duration>,
     /// A start or scale of this application row's version failed: not tried again before it changes.
     pub(crate) gave_up_at: Option<u64>,
+    /// The name that a domain was last generated for: one that a user removed does not come back.
+    pub(crate) domain_of: Option<AppName>,
+    /// Searches for addresses so far.
+    pub(crate) searches: u32,
     /// Objects with our mark that the store does not know, and that were reported.
     pub(crate) unknown: BTreeSet<ReplicaName>,
 }
@@ -126,8 +134,8 @@ pub(crate) struct Operation {
     pub(crate) crashes: u32,
     /// The release that it brings in.
     pub(crate) release: Option<ReleaseId>,
-    /// How often addresses were looked for.
-    pub(crate) address_attempts: u32,
+    /// Addresses found free beyond those needed: each replaces one that turns out to be taken.
+    pub(crate) spares: Vec<SocketAddr>,
     /// The facts gathered so far.
     pub(crate) receipt: Receipt,
     /// The proxy's counts at the intent.
@@ -211,6 +219,8 @@ pub(crate) struct Rollout {
     pub(crate) after: Desired,
     /// What it had before.
     pub(crate) before: Desired,
+    /// When it is turned back at the latest, so that the replicas before are back when the hold ends.
+    pub(crate) turn_back_at: Option<Timestamp>,
     /// Whether it is on the way back.
     pub(crate) back: bool,
 }
@@ -268,8 +278,6 @@ pub(crate) enum Late {
     TurnBack,
     /// The next phase begins all the same.
     GoOn,
-    /// It is waited for: a phase that must be seen.
-    Wait,
 }
 
 /// Why an operation is being turned back.
@@ -296,8 +304,8 @@ pub(crate) struct Retirement {
     pub(crate) stage: RetireStage,
     /// When the retirement began.
     pub(crate) began_at: Timestamp,
-    /// Whether the release itself retires; else only some of its replicas.
-    pub(crate) whole: bool,
+    /// The deployment that had made it serve; `None` where only some replicas of a release go.
+    pub(crate) deployment: Option<DeploymentId>,
 }
 
 /// How far a retirement is.
@@ -344,7 +352,9 @@ impl State {
             Some(_) | None => self.rest.clone(),
         };
         for retirement in &self.retiring {
-            desired.replicas.extend(retirement.replicas.clone());
+            if retirement.stage != RetireStage::Remove {
+                desired.replicas.extend(retirement.replicas.clone());
+            }
         }
         desired
     }
@@ -366,7 +376,15 @@ impl State {
                 add(&phase.desired.replicas);
             }
         }
+        addresses.extend(self.operation.iter().flat_map(|operation| operation.spares.iter().copied()));
         addresses
+    }
+
+    /// The deployments, besides those that have not ended, whose rows a decision may change.
+    pub(crate) fn deployments(&self) -> BTreeSet<DeploymentId> {
+        let under_way = self.operation.as_ref().and_then(|operation| operation.kind.deployment());
+        let retiring = self.retiring.iter().filter_map(|retirement| retirement.deployment);
+        self.active_deployment.into_iter().chain(under_way).chain(retiring).collect()
     }
 
     /// Whether nothing is under way.
