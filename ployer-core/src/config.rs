@@ -245,6 +245,8 @@ impl Default for ProxySettings {
 pub struct Settings {
     /// Applications are reachable at `{name}.{base_domain}`.
     pub base_domain: String,
+    /// Whether the only application there is also answers for hosts that are nobody's.
+    pub fallback_single: bool,
     /// Names that only an administrator may give to an application, because they become host names.
     pub reserved_names: Vec<String>,
     /// The deadlines of a deployment.
@@ -265,6 +267,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             base_domain: "localhost".to_owned(),
+            fallback_single: false,
             reserved_names: ["api", "www", "admin", "ployer", "app", "dashboard"].map(str::to_owned).to_vec(),
             deadlines: Deadlines::default(),
             engine: EngineSettings::default(),

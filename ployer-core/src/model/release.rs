@@ -29,6 +29,8 @@ pub struct Release {
     pub commit: Option<CommitSha>,
     /// What runs.
     pub artifact: Artifact,
+    /// Releases of one application with equal keys have equal artifacts.
+    pub reuse_key: String,
     /// How it runs.
     pub spec: ReleaseSpec,
     /// The environment: each variable's version when the release was made.
@@ -53,6 +55,7 @@ impl Release {
             application_name: name,
             commit: None,
             artifact: built.artifact,
+            reuse_key: built.reuse_key,
             spec: built.spec,
             env: BTreeMap::new(),
             state: ReleaseState::Made,
