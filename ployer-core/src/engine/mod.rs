@@ -1,5 +1,8 @@
 //! The engine: from "deploy this" to "it serves", and keeping it so.
 
-#![allow(dead_code, reason = "its performers arrive in the next commits")]
+#![allow(dead_code, unused_imports, reason = "its performers and its callers arrive in the next commits")]
 
+mod act;
 mod decide;
+
+pub(crate) use self::act::{Engine, EngineParts, stop_applications};
