@@ -12,5 +12,7 @@ pub mod secrets;
 pub mod servers;
 pub mod source;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use crate::error::{Error, ErrorKind, Result};

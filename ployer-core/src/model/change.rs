@@ -40,7 +40,7 @@ impl Version {
 pub enum Change {
     /// Adds a record; loses if one of that id or unique name is there. Its `version` must be [`Version::NEW`].
     Insert(Record),
-    /// Replaces a record; loses unless the stored version is the record's `version`.
+    /// Replaces a record; loses unless the stored version is the record's `version`. A secret is never replaced.
     Update(Record),
     /// Removes a record; loses unless the stored version is this one.
     Delete(Key, Version),

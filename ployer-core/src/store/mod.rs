@@ -34,6 +34,7 @@ pub use self::commit::Commit;
 ///   second primary domain;
 /// - **owned**: what belongs to an application goes with it, its output too, but its volumes stay, as detached;
 /// - **durable**: what `commit` returned for is there after a crash of the machine;
+/// - **faithful**: every record comes back with all its fields as they were written, times to the nanosecond;
 /// - **patient**: contention is waited out; a caller never sees that the store was busy.
 #[async_trait]
 pub trait Store:
@@ -60,7 +61,8 @@ pub trait Store:
     /// # Errors
     ///
     /// `Conflict` if a version or the epoch is past, `AlreadyExists` if an id or a unique name is taken, `NotFound`
-    /// if what is updated, deleted or referred to is not there, `Invalid` if what is inserted has a version.
+    /// if what is updated, deleted or referred to is not there, `Invalid` if what is inserted has a version or a
+    /// secret is updated.
     async fn commit(&self, commit: Commit) -> Result<EventSeq>;
 
     /// The identity of this installation; `None` before it was first stored.

@@ -23,10 +23,11 @@ impl Tables {
     /// Makes one change, or says why it is refused. After a refusal the tables are of no use any more.
     pub(super) fn apply(&mut self, change: &Change) -> Result<()> {
         match change {
+            Change::Update(Record::Secret(_)) => Err(Error::invalid("secret", "a version of a value never changes")),
             Change::Insert(record) | Change::Update(record) => {
+                self.write(record, matches!(change, Change::Insert(_)))?;
                 self.check_references(record)?;
-                self.check_unique(record)?;
-                self.write(record, matches!(change, Change::Insert(_)))
+                self.check_unique(record)
             }
             Change::Delete(key, version) => self.delete(key, *version),
         }

@@ -299,3 +299,34 @@ impl LogStore for MemoryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::testing::store::StoreHarness;
+
+    struct Memory(Arc<MemoryStore>);
+
+    #[async_trait]
+    impl StoreHarness for Memory {
+        async fn fresh() -> Self {
+            Self(Arc::new(MemoryStore::new()))
+        }
+
+        fn store(&self) -> Arc<dyn Store> {
+            self.0.clone()
+        }
+
+        async fn reopen(self) -> Self {
+            self
+        }
+
+        async fn second_handle(&self) -> Arc<dyn Store> {
+            self.0.clone()
+        }
+    }
+
+    crate::testing::store_suite!(Memory);
+}

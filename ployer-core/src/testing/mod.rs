@@ -1,0 +1,9 @@
+//! The proof: conformance suites that every implementation of a trait passes, ours and a stranger's alike.
+//!
+//! Each suite is a macro that makes every case a test of its own in the crate that calls it. A case is filed under
+//! the promise it checks, by the name that the trait's documentation gives it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a suite says that a promise is broken by panicking")]
+
+pub mod store;
+
+pub use crate::store_suite;
