@@ -195,6 +195,7 @@ pub(super) fn full_release(id: ReleaseId, application: &Application) -> Release 
         application_name: application.name.clone(),
         commit: Some(sha()),
         artifact: Artifact::Image { reference: "ployer-shop:1".to_owned(), digest: "sha256:abc".to_owned() },
+        reuse_key: "tree:1 args:2".to_owned(),
         spec: ReleaseSpec {
             processes: vec![process],
             static_root: Some(PathBuf::from("public")),
