@@ -80,6 +80,8 @@ pub struct EngineSettings {
     pub address_attempts: u32,
     /// A process without a port is ready after running so long.
     pub portless_ready: Duration,
+    /// How long an answer on the gate's path may take where no health check says otherwise.
+    pub gate_answer: Duration,
     /// Releases that ran and are kept for a rollback, besides the active, retiring and pinned ones.
     pub releases_kept: usize,
     /// Releases that retire at the same time.
@@ -110,6 +112,7 @@ impl Default for EngineSettings {
             address_rest: Duration::from_secs(60),
             address_attempts: 3,
             portless_ready: Duration::from_secs(5),
+            gate_answer: Duration::from_secs(5),
             releases_kept: 5,
             retiring_max: 2,
             crashes_max: 2,

@@ -6,7 +6,6 @@
 //! performed anew, since the world has not become what it should be.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::seen::{Job, Slot};
@@ -49,8 +48,6 @@ pub(crate) enum Action {
         attempt: u32,
         /// How many.
         count: usize,
-        /// Addresses found taken before.
-        avoid: BTreeSet<SocketAddr>,
     },
     /// Starts a replica.
     Start {

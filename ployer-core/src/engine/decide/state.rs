@@ -185,7 +185,10 @@ pub(crate) enum Stage {
         attempt: u32,
     },
     /// It waits for a build slot of the server.
-    BuildSlot,
+    BuildSlot {
+        /// Counts the attempts.
+        attempt: u32,
+    },
     /// It is being built: the job of this attempt.
     Build {
         /// Counts the attempts.
