@@ -193,11 +193,33 @@ pub struct SourceSettings {
     pub allow_large_snapshots: bool,
     /// The largest folder taken as it is.
     pub snapshot_bytes_max: u64,
+    /// The largest history of a repository.
+    pub mirror_bytes_max: u64,
+    /// What the files of one checkout may have together, with those of its submodules and of Git LFS.
+    pub checkout_bytes_max: u64,
+    /// The files of one checkout.
+    pub files_max: usize,
+    /// The submodules of one checkout.
+    pub submodules_max: usize,
+    /// A transfer over HTTP that brings fewer bytes in a second,
+    pub low_speed_bytes: u64,
+    /// for so long, is given up.
+    pub low_speed_time: Duration,
 }
 
 impl Default for SourceSettings {
     fn default() -> Self {
-        Self { allow_local: false, allow_large_snapshots: false, snapshot_bytes_max: 1_000_000_000 }
+        Self {
+            allow_local: false,
+            allow_large_snapshots: false,
+            snapshot_bytes_max: 1_000_000_000,
+            mirror_bytes_max: 20_000_000_000,
+            checkout_bytes_max: 10_000_000_000,
+            files_max: 500_000,
+            submodules_max: 100,
+            low_speed_bytes: 1_000,
+            low_speed_time: Duration::from_secs(30),
+        }
     }
 }
 

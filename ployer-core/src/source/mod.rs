@@ -1,10 +1,29 @@
 //! The source: from an address and a branch to a folder with exactly the files of one commit.
 
+mod args;
+mod checkout;
+mod export;
+mod failure;
+mod git;
+mod lfs;
+mod links;
+mod local;
+mod lock;
+mod mirror;
+mod places;
+mod progress;
+mod run;
+mod snapshot;
+mod ssh;
+mod submodule;
+mod tree;
+
 use std::fmt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 
+pub use self::git::{GitConfig, GitSource};
 use crate::error::Result;
 use crate::model::{ApplicationId, BranchName, CommitInfo, CommitSha, DeploymentId, GitUrl, RepoPath, Secret};
 

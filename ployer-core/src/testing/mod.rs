@@ -4,6 +4,9 @@
 //! the promise it checks, by the name that the trait's documentation gives it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a suite says that a promise is broken by panicking")]
 
+mod repository;
+pub mod source;
 pub mod store;
 
-pub use crate::store_suite;
+pub use self::repository::{Content, Files, Push, Repository};
+pub use crate::{source_suite, store_suite};

@@ -1,0 +1,207 @@
+//! Git: the source that calls the system's `git`.
+//!
+//! Each checkout works on a thread of its own and is ended when its future is dropped. Work on one application, and
+//! on one deployment, waits for its turn; all other work does not meet. What a checkout does is in `checkout`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use super::args::Git;
+use super::checkout::Job;
+use super::failure::Trouble;
+use super::lock::Locks;
+use super::places::Places;
+use super::run::{EndOnDrop, Run, Wanted};
+use super::{Checkout, CheckoutRequest, Progress, Source, ssh};
+use crate::clock::Clock;
+use crate::config::{Deadlines, SourceSettings};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{ApplicationId, DeploymentId};
+
+/// Lines that may wait for whoever follows.
+const LINES_MAX: usize = 256;
+
+/// What a [`GitSource`] needs to know. The environment is handed in: a library does not read it.
+#[derive(Clone, Debug)]
+pub struct GitConfig {
+    /// Where mirrors (`sources`) and checkouts (`checkouts`) are kept.
+    pub data_dir: PathBuf,
+    /// What may be deployed and how large it may be.
+    pub settings: SourceSettings,
+    /// How long a checkout may take.
+    pub deadline: Duration,
+    /// The `PATH` in which `git`, `ssh` and `git-lfs` are found.
+    pub path_env: OsString,
+    /// Further variables for `git`: `https_proxy`, `SSL_CERT_FILE` and the like.
+    pub env: Vec<(OsString, OsString)>,
+    /// The user's home directory, which is not taken as an application by mistake.
+    pub home: Option<PathBuf>,
+    /// Names files.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl GitConfig {
+    /// The defaults, with the usual `PATH` of a system.
+    pub fn new(data_dir: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            settings: SourceSettings::default(),
+            deadline: Deadlines::default().checkout,
+            path_env: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+            env: Vec::new(),
+            home: None,
+            clock,
+        }
+    }
+}
+
+/// Fetches source with the system's `git`.
+#[derive(Clone, Debug)]
+pub struct GitSource(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: GitConfig,
+    git: Git,
+    places: Places,
+    locks: Locks,
+}
+
+impl GitSource {
+    /// Makes its folders, and removes the keys that a crash has left.
+    ///
+    /// # Errors
+    ///
+    /// `Failed` if the data directory cannot be written.
+    pub fn open(config: GitConfig) -> Result<Self> {
+        let data_dir = config.data_dir.clone();
+        let unusable = |source| {
+            Error::failed(format!("the folders for sources cannot be made in `{}`", data_dir.display()))
+                .with_source(source)
+        };
+        let places = Places::open(&config.data_dir).map_err(unusable)?;
+        ssh::sweep(&places.keys()).map_err(unusable)?;
+        let git = Git::new(config.path_env.clone(), places.home(), config.env.clone(), &config.settings);
+        Ok(Self(Arc::new(Inner { config, git, places, locks: Locks::default() })))
+    }
+
+    async fn check_out(&self, request: &CheckoutRequest, progress: &dyn Progress) -> Result<Checkout> {
+        let deployment = self.0.locks.hold(request.deployment.as_uuid()).await;
+        let application = self.0.locks.hold(request.application.as_uuid()).await;
+        let wanted = Arc::new(Wanted::default());
+        let _end = EndOnDrop(wanted.clone());
+        let (lines, mut news) = mpsc::channel(LINES_MAX);
+        let (inner, request) = (self.0.clone(), request.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let _held = (deployment, application);
+            inner.work(&request, wanted, lines)
+        });
+        while let Some(line) = news.recv().await {
+            progress.line(&line);
+        }
+        work.await.map_err(|error| Error::internal("the checkout broke", error))?
+    }
+
+    async fn remove(
+        &self,
+        id: uuid::Uuid,
+        what: impl FnOnce(&Places) -> std::io::Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let held = self.0.locks.hold(id).await;
+        let inner = self.0.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let _held = held;
+            what(&inner.places)
+        });
+        let removed = work.await.map_err(|error| Error::internal("the removal broke", error))?;
+        removed.map_err(|error| Error::failed("a source cannot be removed").with_source(error))
+    }
+}
+
+impl Inner {
+    fn work(&self, request: &CheckoutRequest, wanted: Arc<Wanted>, lines: mpsc::Sender<String>) -> Result<Checkout> {
+        let clock = &self.config.clock;
+        let folder = self.places.application(request.application);
+        let lock = self.places.lock(request.application, &**clock).map_err(Trouble::file(&folder));
+        let checkout = lock.and_then(|lock| {
+            let run = Run { git: self.git.clone(), wanted, lines, lock };
+            let (settings, home) = (&self.config.settings, self.config.home.as_deref());
+            Job { request, run: &run, places: &self.places, settings, home, clock }.work()
+        });
+        checkout.map_err(|trouble| trouble.into_error(&request.url, &self.places.known_hosts()))
+    }
+}
+
+#[async_trait]
+impl Source for GitSource {
+    async fn checkout(&self, request: &CheckoutRequest, progress: &dyn Progress) -> Result<Checkout> {
+        let deadline = self.0.config.deadline;
+        tokio::time::timeout(deadline, self.check_out(request, progress)).await.unwrap_or_else(|_| {
+            let message = format!("the checkout of `{}` took longer than {} s", request.url, deadline.as_secs());
+            Err(Error::new(ErrorKind::Timeout, message)
+                .with_hint("check that this machine reaches it well, then deploy again"))
+        })
+    }
+
+    async fn discard(&self, deployment: DeploymentId) -> Result<()> {
+        self.remove(deployment.as_uuid(), move |places| places.remove_checkout(deployment)).await
+    }
+
+    async fn forget(&self, application: ApplicationId) -> Result<()> {
+        self.remove(application.as_uuid(), move |places| places.remove_application(application)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::model::{CommitSha, GitUrl};
+    use crate::testing::source::SourceHarness;
+    use crate::testing::{Files, Push, Repository};
+
+    /// Repositories in a folder of this machine.
+    struct Local {
+        source: Arc<dyn Source>,
+        folder: TempDir,
+    }
+
+    #[async_trait]
+    impl SourceHarness for Local {
+        async fn fresh() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mut config = GitConfig::new(folder.path().join("data"), Arc::new(SystemClock));
+            config.settings.allow_local = true;
+            Self { source: Arc::new(GitSource::open(config).unwrap()), folder }
+        }
+
+        fn source(&self) -> Arc<dyn Source> {
+            self.source.clone()
+        }
+
+        fn url(&self, repository: &str) -> GitUrl {
+            self.folder.path().join(repository).to_str().unwrap().parse().unwrap()
+        }
+
+        async fn create(&self, repository: &str) {
+            Repository::create(self.folder.path().join(repository));
+        }
+
+        async fn push(&self, repository: &str, branch: &str, files: Files<'_>, how: Push) -> CommitSha {
+            Repository::at(self.folder.path().join(repository)).commit(branch, files, how)
+        }
+
+        async fn remove_branch(&self, repository: &str, branch: &str) {
+            Repository::at(self.folder.path().join(repository)).git(&["branch", "--delete", "--force", branch]);
+        }
+    }
+
+    crate::source_suite!(Local);
+}

@@ -1,0 +1,134 @@
+//! Progress: from what Git writes on its standard error to lines that a person follows.
+//!
+//! Git redraws a line for each percent; one of them is passed on for each tenth. Control characters, which may
+//! come from the other side, are taken out. What was said last is kept for the explanation of a failure.
+
+use std::collections::VecDeque;
+
+/// The longest line that is passed on.
+const LINE_BYTES_MAX: usize = 1_000;
+/// The lines kept for the explanation of a failure.
+const TAIL_LINES_MAX: usize = 50;
+
+/// Splits, thins out and cleans.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    line: Vec<u8>,
+    /// The phase that is being redrawn and the tenth it has reached.
+    redrawn: Option<(String, u32)>,
+    tail: VecDeque<String>,
+}
+
+impl Lines {
+    /// Takes the next bytes; says the lines that end in them.
+    pub(super) fn take(&mut self, bytes: &[u8], say: &mut dyn FnMut(String)) {
+        for &byte in bytes {
+            match byte {
+                b'\n' => self.finish(true, say),
+                b'\r' => self.finish(false, say),
+                _ if self.line.len() < LINE_BYTES_MAX => self.line.push(byte),
+                _ => {}
+            }
+        }
+    }
+
+    /// Says what is left without an end.
+    pub(super) fn end(&mut self, say: &mut dyn FnMut(String)) {
+        self.finish(true, say);
+    }
+
+    /// What was said last, without what was redrawn.
+    pub(super) fn into_tail(self) -> String {
+        Vec::from(self.tail).join("\n")
+    }
+
+    fn finish(&mut self, whole: bool, say: &mut dyn FnMut(String)) {
+        let line = clean(&std::mem::take(&mut self.line));
+        if line.is_empty() || !(whole || self.reaches_a_new_tenth(&line)) {
+            return;
+        }
+        if whole {
+            self.redrawn = None;
+            self.tail.push_back(line.clone());
+            if self.tail.len() > TAIL_LINES_MAX {
+                self.tail.pop_front();
+            }
+        }
+        say(line);
+    }
+
+    fn reaches_a_new_tenth(&mut self, line: &str) -> bool {
+        let Some((phase, tenth)) = tenth(line) else { return false };
+        let news = self.redrawn.as_ref().is_none_or(|(known, reached)| known != phase || tenth > *reached);
+        if news {
+            self.redrawn = Some((phase.to_owned(), tenth));
+        }
+        // The first and the last tenth are said by the lines before and after.
+        news && (1..10).contains(&tenth)
+    }
+}
+
+/// `Receiving objects:  42% (21/50)` is the phase `Receiving objects` in its tenth 4.
+fn tenth(line: &str) -> Option<(&str, u32)> {
+    let (phase, rest) = line.rsplit_once(':')?;
+    let percent: u32 = rest.trim_start().split_once('%')?.0.parse().ok()?;
+    Some((phase, percent / 10))
+}
+
+fn clean(line: &[u8]) -> String {
+    // Git ends what it passes on from the other side with a request to the terminal: clear to the end of the line.
+    let text = String::from_utf8_lossy(line).replace("\u{1b}[K", "");
+    text.chars().filter(|c| !c.is_control()).collect::<String>().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines_of(chunks: &[&str]) -> (Vec<String>, String) {
+        let mut said = Vec::new();
+        let mut lines = Lines::default();
+        for chunk in chunks {
+            lines.take(chunk.as_bytes(), &mut |line| said.push(line));
+        }
+        lines.end(&mut |line| said.push(line));
+        (said, lines.into_tail())
+    }
+
+    #[test]
+    fn a_line_is_said_once_it_ends_also_across_chunks() {
+        let (said, tail) = lines_of(&["remote: Coun", "ting\nfatal: no", "pe"]);
+
+        assert_eq!(said, ["remote: Counting", "fatal: nope"]);
+        assert_eq!(tail, "remote: Counting\nfatal: nope");
+    }
+
+    #[test]
+    fn a_redrawn_line_is_said_once_for_each_tenth() {
+        let redrawn: String = (0..=100).map(|n| format!("Receiving objects: {n:3}% ({n}/100)\r")).collect();
+
+        let (said, tail) = lines_of(&[&redrawn, "Receiving objects: 100% (100/100), done.\n"]);
+
+        assert_eq!(said.len(), 10, "{said:?}");
+        assert_eq!(said[0], "Receiving objects:  10% (10/100)");
+        assert_eq!(tail, "Receiving objects: 100% (100/100), done.");
+    }
+
+    #[test]
+    fn control_characters_of_the_other_side_are_taken_out() {
+        let (said, _) = lines_of(&["remote: \u{1b}[31mred\u{7}        \u{1b}[K\n"]);
+
+        assert_eq!(said, ["remote: [31mred"]);
+    }
+
+    #[test]
+    fn what_never_ends_takes_no_more_than_its_bounds() {
+        let long = "x".repeat(100_000);
+        let many = "line\n".repeat(10_000);
+
+        let (said, tail) = lines_of(&[&long, "\n", &many]);
+
+        assert_eq!(said[0].len(), LINE_BYTES_MAX);
+        assert_eq!(tail.lines().count(), TAIL_LINES_MAX);
+    }
+}
