@@ -86,6 +86,10 @@ pub struct EngineSettings {
     pub releases_kept: usize,
     /// Releases that retire at the same time.
     pub retiring_max: usize,
+    /// Deployments of one application that wait at most.
+    pub queue_max: usize,
+    /// Replicas of one process type at most.
+    pub replicas_max: u32,
     /// Crashes of the engine that a checkout, build, start or gate survives.
     pub crashes_max: u32,
     /// Exits within [`EngineSettings::degraded_window`] that make an application degraded.
@@ -115,6 +119,8 @@ impl Default for EngineSettings {
             gate_answer: Duration::from_secs(5),
             releases_kept: 5,
             retiring_max: 2,
+            queue_max: 100,
+            replicas_max: 50,
             crashes_max: 2,
             degraded_exits: 5,
             degraded_window: Duration::from_secs(120),

@@ -1,9 +1,11 @@
 //! Ployer: deploys applications from Git onto your own machines.
 
+mod access;
 pub mod clock;
 pub mod config;
 mod engine;
 pub mod error;
+mod facade;
 pub mod model;
 pub mod probe;
 pub mod proxy;
@@ -16,3 +18,8 @@ pub mod store;
 pub mod testing;
 
 pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::facade::{
+    ApplicationDetails, Applications, DeleteApplication, Deployed, DeploymentFailed, DeploymentHandle, Deployments,
+    Domains, EngineHandle, EnvVars, Events, HealthChecks, Members, NewUser, NewVariable, Ployer, PloyerBuilder,
+    Releases, Rollback, Servers, Users, Volumes, VolumesOnDelete,
+};

@@ -59,6 +59,40 @@ pub struct Application {
     pub updated_at: Timestamp,
 }
 
+impl Application {
+    /// An application as it is made: nothing deployed, and to run once something is.
+    pub fn new(
+        id: ApplicationId,
+        settings: NewApplication,
+        server_id: ServerId,
+        owner: Option<UserId>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            version: Version::NEW,
+            name: settings.name,
+            server_id,
+            owner,
+            git_url: settings.git_url,
+            git_branch: settings.git_branch,
+            base_directory: settings.base_directory,
+            build_strategy: settings.build_strategy,
+            dockerfile_path: settings.dockerfile_path,
+            port: settings.port,
+            auto_deploy: settings.auto_deploy,
+            auto_deploy_paused: false,
+            rollout: settings.rollout,
+            replicas: BTreeMap::new(),
+            wanted: Wanted::Running,
+            restarts_wanted: 0,
+            allow_process_runtime: false,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 /// Whether an application should run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
