@@ -520,6 +520,22 @@ fn newest_wins_and_the_older_one_names_it() {
     assert_eq!(shop.status(third), DeploymentStatus::Running);
 }
 
+#[test]
+fn a_rollback_that_never_began_lets_go_of_its_release() {
+    let mut shop = Puppet::new();
+    let first = shop.deployed();
+    shop.deployed();
+    shop.facts.application.wanted = Wanted::Stopped;
+    let env = RollbackEnv::Release;
+    let rollback = shop.queue_kind(DeploymentKind::Rollback { release: first.into(), env });
+    shop.facts.releases.get_mut(&first.into()).unwrap().pinned_by = Some(rollback);
+
+    shop.settle();
+
+    assert_eq!(shop.status(rollback), DeploymentStatus::Cancelled);
+    assert_eq!(shop.facts.releases[&first.into()].pinned_by, None);
+}
+
 mod recovery {
     use super::*;
 
