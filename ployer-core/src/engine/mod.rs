@@ -3,6 +3,6 @@
 #![allow(dead_code, unused_imports, reason = "its performers and its callers arrive in the next commits")]
 
 mod act;
-mod decide;
+pub(crate) mod decide;
 
 pub(crate) use self::act::{Engine, EngineParts, stop_applications};

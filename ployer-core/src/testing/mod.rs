@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a suite says that a promise is broken by panicking")]
 
 mod repository;
+pub mod sim;
 pub mod source;
 pub mod store;
 
