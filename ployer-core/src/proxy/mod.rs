@@ -3,6 +3,9 @@
 //! It is declarative: the engine hands over the whole table with a rising revision, and reads it back. One writer a
 //! proxy calls `apply`; everybody else reads.
 
+#[cfg(feature = "proxy")]
+pub mod embedded;
+
 use std::fmt;
 
 use async_trait::async_trait;

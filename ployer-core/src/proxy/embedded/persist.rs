@@ -1,0 +1,59 @@
+//! Persistence: the table on disk, so that a proxy that starts again knows its hosts.
+//!
+//! What is read is never routed by as it stands: its addresses may be somebody else's by now. It becomes a hold for
+//! every route, until a writer applies a table. A file that cannot be read costs the hold and nothing else, since the
+//! writer has the table too.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::model::{RouteTable, Target};
+
+/// Replaces the file: after a crash it holds the old table or the new one.
+pub(super) fn save(path: &Path, table: &RouteTable) -> Result<()> {
+    let text = serde_json::to_vec(table).map_err(|e| Error::internal("the route table cannot be written", e))?;
+    replace(path, &text).map_err(|e| {
+        Error::internal(format!("the route table cannot be written to {}", path.display()), e)
+            .with_hint("free some disk space, or correct the rights of the folder")
+    })
+}
+
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+/// The table of the file with every route held until `until`; `None` where there is none that can be read.
+pub(super) fn restore(path: &Path, until: Timestamp) -> Option<RouteTable> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+        Err(e) => {
+            tracing::warn!(path = %path.display(), error = %e, "the route table cannot be read; nothing is held");
+            return None;
+        }
+    };
+    match serde_json::from_slice(&text) {
+        Ok(table) => Some(held(table, until)),
+        Err(e) => {
+            tracing::warn!(path = %path.display(), error = %e, "the route table is not understood; nothing is held");
+            None
+        }
+    }
+}
+
+fn held(mut table: RouteTable, until: Timestamp) -> RouteTable {
+    for route in table.routes.values_mut() {
+        route.target = Target::Hold { until };
+    }
+    table
+}
