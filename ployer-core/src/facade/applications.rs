@@ -72,8 +72,9 @@ impl Applications<'_> {
         application.allow_process_runtime = administers;
         ployer.check_name(&application, administers)?;
         ployer.check_settings(&application, administers).await?;
+        let application = &application;
         ployer
-            .change(async || {
+            .change(|| async move {
                 let event = NewEvent::of(id, EventKind::ApplicationCreated);
                 Ok((ployer.draft().insert(application.clone()).event(event), ()))
             })
@@ -121,15 +122,15 @@ impl Applications<'_> {
     ///
     /// Those of [`Applications::create`], and `NotFound` if it does not exist.
     pub async fn update(&self, id: ApplicationId, update: UpdateApplication) -> Result<Application> {
-        let ployer = self.0;
+        let (ployer, update) = (self.0, &update);
         ployer
-            .change(async || {
+            .change(|| async move {
                 let stored = ployer.application(id, Action::Configure).await?;
                 let administers = ployer.allowed(Action::Administer).await?;
                 if update.allow_process_runtime.is_some() && !administers {
                     return Err(Error::forbidden(Action::Administer.describe()));
                 }
-                let (application, fields) = merged(&stored, &update);
+                let (application, fields) = merged(&stored, update);
                 if fields.is_empty() {
                     return Ok((ployer.draft(), ()));
                 }
@@ -149,13 +150,13 @@ impl Applications<'_> {
     ///
     /// `Conflict` if nothing was deployed yet.
     pub async fn start(&self, id: ApplicationId) -> Result<()> {
-        self.request(id, "start", async |application: &mut Application| {
-            let change = application.wanted != Wanted::Running;
-            if change {
-                self.deployed(application).await?;
-                application.wanted = Wanted::Running;
+        self.request(id, "start", |mut application| async move {
+            if application.wanted == Wanted::Running {
+                return Ok(None);
             }
-            Ok(change)
+            self.deployed(&application).await?;
+            application.wanted = Wanted::Running;
+            Ok(Some(application))
         })
         .await
     }
@@ -166,10 +167,9 @@ impl Applications<'_> {
     ///
     /// `NotFound` if it does not exist.
     pub async fn stop(&self, id: ApplicationId) -> Result<()> {
-        self.request(id, "stop", async |application: &mut Application| {
-            let change = application.wanted != Wanted::Stopped;
-            application.wanted = Wanted::Stopped;
-            Ok(change)
+        self.request(id, "stop", |mut application| async move {
+            let before = std::mem::replace(&mut application.wanted, Wanted::Stopped);
+            Ok((before != Wanted::Stopped).then_some(application))
         })
         .await
     }
@@ -180,14 +180,14 @@ impl Applications<'_> {
     ///
     /// `Conflict` if nothing was deployed yet or the application is stopped.
     pub async fn restart(&self, id: ApplicationId) -> Result<()> {
-        self.request(id, "restart", async |application: &mut Application| {
-            self.deployed(application).await?;
+        self.request(id, "restart", |mut application| async move {
+            self.deployed(&application).await?;
             if application.wanted != Wanted::Running {
                 return Err(Error::conflict(format!("application `{}` is stopped", application.name))
                     .with_hint("start it instead"));
             }
             application.restarts_wanted += 1;
-            Ok(true)
+            Ok(Some(application))
         })
         .await
     }
@@ -198,11 +198,12 @@ impl Applications<'_> {
     ///
     /// `Invalid` if the active release has no such process type or the number is too large.
     pub async fn scale(&self, id: ApplicationId, replicas: BTreeMap<ProcessName, u32>) -> Result<()> {
-        self.request(id, "scale", async |application: &mut Application| {
-            self.check_scale(application, &replicas).await?;
+        let replicas = &replicas;
+        self.request(id, "scale", |mut application| async move {
+            self.check_scale(&application, replicas).await?;
             let before = application.replicas.clone();
             application.replicas.extend(replicas.clone());
-            Ok(application.replicas != before)
+            Ok((application.replicas != before).then_some(application))
         })
         .await
     }
@@ -216,7 +217,7 @@ impl Applications<'_> {
     pub async fn delete(&self, id: ApplicationId, how: DeleteApplication) -> Result<()> {
         let ployer = self.0;
         ployer
-            .change(async || {
+            .change(|| async move {
                 let mut application = ployer.application(id, Action::Delete).await?;
                 application.wanted = Wanted::Deleting { volumes: how.volumes == VolumesOnDelete::Delete };
                 Ok((ployer.rewrite(application, requested("delete")), ()))
@@ -244,20 +245,18 @@ impl Applications<'_> {
         Ok(ApplicationDetails { application, status, degraded, active_release })
     }
 
-    /// Changes the row by `change`, which says whether it changed anything.
-    async fn request(
-        &self,
-        id: ApplicationId,
-        action: &str,
-        change: impl AsyncFn(&mut Application) -> Result<bool>,
-    ) -> Result<()> {
-        let ployer = self.0;
+    /// Stores what `change` makes of the row; `None`: it is as it should be.
+    async fn request<F>(&self, id: ApplicationId, action: &str, change: impl Fn(Application) -> F) -> Result<()>
+    where
+        F: Future<Output = Result<Option<Application>>>,
+    {
+        let (ployer, change) = (self.0, &change);
         ployer
-            .change(async || {
-                let mut application = ployer.application(id, Action::Operate).await?;
-                let commit = match change(&mut application).await? {
-                    true => ployer.rewrite(application, requested(action)),
-                    false => ployer.draft(),
+            .change(|| async move {
+                let application = ployer.application(id, Action::Operate).await?;
+                let commit = match change(application).await? {
+                    Some(application) => ployer.rewrite(application, requested(action)),
+                    None => ployer.draft(),
                 };
                 Ok((commit, ()))
             })
@@ -337,4 +336,177 @@ fn merged(stored: &Application, update: &UpdateApplication) -> (Application, Vec
         allow_process_runtime => application.allow_process_runtime,
     }
     (application, fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::error::ErrorKind;
+    use crate::facade::stand::Stand;
+    use crate::model::{BuildStrategy, Role, ServerId};
+
+    fn named(name: &str) -> NewApplication {
+        NewApplication::new(name.parse().unwrap())
+    }
+
+    fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+        result.unwrap_err().kind()
+    }
+
+    #[tokio::test]
+    async fn a_new_application_is_idle_and_told_of() {
+        let stand = Stand::new().await;
+
+        let shop = stand.ployer.applications().create(named("shop")).await.unwrap();
+
+        let details = stand.ployer.applications().named(&shop.name).await.unwrap();
+        assert_eq!((details.application, details.status), (shop, ApplicationStatus::Idle));
+        assert_eq!(stand.events().await.last(), Some(&EventKind::ApplicationCreated));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_taken_is_refused_and_nothing_is_stored() {
+        let stand = Stand::new().await;
+        stand.application("shop").await;
+        let before = stand.events().await;
+
+        let again = stand.ployer.applications().create(named("shop")).await;
+
+        assert_eq!(kind(again), ErrorKind::AlreadyExists);
+        assert_eq!(stand.ployer.applications().list().await.unwrap().len(), 1);
+        assert_eq!(stand.events().await, before);
+    }
+
+    #[tokio::test]
+    async fn reserved_names_are_the_administrators_alone() {
+        let stand = Stand::new().await;
+        let (_, user) = stand.user("ann@host.example", Role::User).await;
+
+        for name in Settings::default().reserved_names {
+            let refused = user.applications().create(named(&name)).await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Forbidden, "{name}");
+            assert!(refused.hint().is_some(), "{name}");
+        }
+
+        assert!(stand.ployer.applications().create(named("www")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn every_bad_input_is_refused_with_a_hint_where_one_helps_and_changes_nothing() {
+        let stand = Stand::new().await;
+        let (_, user) = stand.user("ann@host.example", Role::User).await;
+        let mine = user.applications().create(named("mine")).await.unwrap();
+        let before = (stand.events().await, user.applications().list().await.unwrap());
+        let local = || Some("/srv/shop".parse().unwrap());
+        let bad = [
+            NewApplication { port: Some(0), ..named("a") },
+            NewApplication { git_url: local(), ..named("a") },
+            NewApplication { build_strategy: BuildStrategy::Dockerfile, ..named("a") },
+            NewApplication { build_strategy: BuildStrategy::Image, ..named("a") },
+            NewApplication { server_id: Some(ServerId::from(mine.id.as_uuid())), ..named("a") },
+        ];
+
+        for new in bad {
+            let what = format!("{new:?}");
+            let refused = user.applications().create(new).await.unwrap_err();
+            assert!(matches!(refused.kind(), ErrorKind::Invalid | ErrorKind::NotFound), "{what}: {refused}");
+        }
+        let update = UpdateApplication { port: Some(0), ..UpdateApplication::default() };
+        assert_eq!(kind(user.applications().update(mine.id, update).await), ErrorKind::Invalid);
+        let update = UpdateApplication { name: Some("www".parse().unwrap()), ..UpdateApplication::default() };
+        assert_eq!(kind(user.applications().update(mine.id, update).await), ErrorKind::Forbidden);
+        let update = UpdateApplication { allow_process_runtime: Some(true), ..UpdateApplication::default() };
+        assert_eq!(kind(user.applications().update(mine.id, update).await), ErrorKind::Forbidden);
+
+        assert_eq!((stand.events().await, user.applications().list().await.unwrap()), before);
+    }
+
+    #[tokio::test]
+    async fn folders_of_this_machine_are_the_administrators_where_they_are_allowed_at_all() {
+        let mut settings = Settings::default();
+        settings.source.allow_local = true;
+        let stand = Stand::with(settings).await;
+        let (_, user) = stand.user("ann@host.example", Role::User).await;
+        let folder = |name| NewApplication { git_url: Some("/srv/shop".parse().unwrap()), ..named(name) };
+
+        assert_eq!(kind(user.applications().create(folder("a")).await), ErrorKind::Forbidden);
+
+        assert!(stand.ployer.applications().create(folder("b")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_update_changes_only_what_is_given_and_names_it() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+
+        let update = UpdateApplication { port: Some(3000), ..UpdateApplication::default() };
+        let updated = stand.ployer.applications().update(shop.id, update.clone()).await.unwrap();
+        stand.ployer.applications().update(shop.id, update).await.unwrap();
+
+        assert_eq!((updated.port, &updated.git_url), (Some(3000), &shop.git_url));
+        let told = EventKind::ApplicationUpdated { fields: vec!["port".to_owned()] };
+        assert_eq!(
+            stand.events().await.iter().filter(|event| **event == told).count(),
+            1,
+            "the second changes nothing"
+        );
+    }
+
+    #[tokio::test]
+    async fn stop_and_start_are_stored_wishes_and_may_be_repeated() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let applications = stand.ployer.applications();
+        assert_eq!(kind(applications.restart(shop.id).await), ErrorKind::Conflict, "nothing was deployed yet");
+        stand.deployed(&shop).await;
+
+        applications.stop(shop.id).await.unwrap();
+        applications.stop(shop.id).await.unwrap();
+        let stopped = applications.get(shop.id).await.unwrap().application.wanted;
+        assert_eq!(kind(applications.restart(shop.id).await), ErrorKind::Conflict, "it is stopped");
+        applications.start(shop.id).await.unwrap();
+        applications.restart(shop.id).await.unwrap();
+
+        let after = applications.get(shop.id).await.unwrap().application;
+        assert_eq!((stopped, after.wanted, after.restarts_wanted), (Wanted::Stopped, Wanted::Running, 1));
+        let asked: Vec<_> =
+            stand.events().await.into_iter().filter(|e| matches!(e, EventKind::ApplicationRequested { .. })).collect();
+        assert_eq!(asked, ["stop", "start", "restart"].map(requested));
+    }
+
+    #[tokio::test]
+    async fn scaling_takes_only_process_types_and_numbers_that_fit() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        stand.deployed(&shop).await;
+        let counts = |name: &str, count| BTreeMap::from([(name.parse::<ProcessName>().unwrap(), count)]);
+        let most = stand.ployer.settings().engine.replicas_max;
+        let scale = async |counts| stand.ployer.applications().scale(shop.id, counts).await;
+
+        scale(counts("web", 3)).await.unwrap();
+
+        assert_eq!(kind(scale(counts("web", most + 1)).await), ErrorKind::Invalid);
+        let unknown = scale(counts("worker", 1)).await.unwrap_err();
+        assert_eq!((unknown.kind(), unknown.hint()), (ErrorKind::Invalid, Some("its process types are `web`")));
+        let after = stand.ployer.applications().get(shop.id).await.unwrap().application;
+        assert_eq!(after.replicas, counts("web", 3));
+    }
+
+    #[tokio::test]
+    async fn a_deleted_application_is_seen_by_nobody_and_keeps_its_name_until_it_is_gone() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+
+        stand.ployer.applications().delete(shop.id, DeleteApplication::default()).await.unwrap();
+
+        let applications = stand.ployer.applications();
+        assert_eq!(kind(applications.get(shop.id).await), ErrorKind::NotFound);
+        assert_eq!(kind(applications.named(&shop.name).await), ErrorKind::NotFound);
+        assert_eq!(kind(applications.delete(shop.id, DeleteApplication::default()).await), ErrorKind::NotFound);
+        assert!(applications.list().await.unwrap().is_empty());
+        assert_eq!(kind(applications.create(named("shop")).await), ErrorKind::AlreadyExists);
+        let row = stand.application_row(shop.id).await;
+        assert_eq!(row.wanted, Wanted::Deleting { volumes: false });
+    }
 }

@@ -222,3 +222,23 @@ fn missing(part: &'static str) -> Error {
     Error::invalid(part, "none is given, and none is built in")
         .with_hint(format!("hand one in with `.{part}()`, or switch the feature on that brings it"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::facade::stand::Still;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn a_runtime_and_a_proxy_that_cannot_meet_are_refused() {
+        let still = Arc::new(Still::default());
+        let builder = Ployer::builder().store(Arc::new(MemoryStore::new())).secrets(still.clone());
+        let builder = builder.source(still.clone()).probe(still.clone());
+
+        let refused = builder.runtime(still.clone()).proxy(still).build().await.unwrap_err();
+
+        assert_eq!((refused.kind(), refused.field()), (ErrorKind::Invalid, Some("proxy")));
+        assert!(refused.hint().is_some());
+    }
+}

@@ -47,10 +47,10 @@ impl Deployments<'_> {
     ///
     /// Those of [`Deployments::start`].
     pub async fn start_with(&self, application: ApplicationId, how: StartDeployment) -> Result<DeploymentHandle> {
-        let ployer = self.0;
+        let (ployer, how) = (self.0, &how);
         let id = DeploymentId::new(ployer.clock());
         let deployment = ployer
-            .change(async || {
+            .change(|| async move {
                 let application = ployer.application(application, Action::Deploy).await?;
                 self.check_start(&application).await?;
                 let kind = DeploymentKind::Deploy { commit: how.commit.clone(), cache: how.cache };
@@ -70,12 +70,12 @@ impl Deployments<'_> {
     /// `NotFound` if the application has no such release, `Conflict` if it never ran, its artifact is gone or it
     /// serves already.
     pub async fn rollback(&self, application: ApplicationId, how: Rollback) -> Result<DeploymentHandle> {
-        let ployer = self.0;
+        let (ployer, how) = (self.0, &how);
         let id = DeploymentId::new(ployer.clock());
         let deployment = ployer
-            .change(async || {
+            .change(|| async move {
                 let application = ployer.application(application, Action::Deploy).await?;
-                let mut release = self.rollback_target(&application, &how).await?;
+                let mut release = self.rollback_target(&application, how).await?;
                 release.pinned_by = Some(id);
                 let kind = DeploymentKind::Rollback { release: release.id, env: how.env };
                 let (commit, deployment) = self.enqueue(id, application, kind, true);
@@ -94,7 +94,7 @@ impl Deployments<'_> {
     pub async fn cancel(&self, id: DeploymentId) -> Result<()> {
         let ployer = self.0;
         ployer
-            .change(async || {
+            .change(|| async move {
                 let (deployment, _) = ployer.deployment(id, Action::Deploy).await?;
                 let commit = match cancellable(&deployment)? {
                     Cancellable::Asked => ployer.draft(),
@@ -293,4 +293,194 @@ fn previous(releases: Vec<Release>, active: Option<ReleaseId>) -> Option<Release
         .into_iter()
         .filter(|release| Some(release.id) != active && release.state == ReleaseState::Ran && before(release))
         .max_by_key(|release| release.activated_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facade::stand::Stand;
+    use crate::model::{BuildStrategy, NewApplication, Role, UpdateApplication};
+
+    fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+        result.unwrap_err().kind()
+    }
+
+    #[tokio::test]
+    async fn a_start_is_stored_and_told_of_when_it_returns() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+
+        let handle = stand.ployer.deployments().start(shop.id).await.unwrap();
+
+        let stored = stand.deployment_row(handle.id()).await;
+        assert_eq!(&stored, handle.deployment());
+        assert_eq!(stored.status, DeploymentStatus::Queued);
+        assert_eq!(stored.image_tag, format!("ployer-shop:{}", stored.id));
+        assert_eq!(stand.events().await.last(), Some(&status_event(&stored, None)));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_deployed_is_refused_before_it_is_queued() {
+        let stand = Stand::new().await;
+        let empty = NewApplication::new("empty".parse().unwrap());
+        let empty = stand.ployer.applications().create(empty).await.unwrap();
+        let missing = ApplicationId::from(empty.server_id.as_uuid());
+
+        assert_eq!(kind(stand.ployer.deployments().start(empty.id).await), ErrorKind::Conflict);
+        assert_eq!(kind(stand.ployer.deployments().start(missing).await), ErrorKind::NotFound);
+
+        assert!(stand.ployer.deployments().list(empty.id, 10).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_full_says_so() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        for _ in 0..stand.ployer.settings().engine.queue_max {
+            stand.ployer.deployments().start(shop.id).await.unwrap();
+        }
+
+        let one_more = stand.ployer.deployments().start(shop.id).await;
+
+        assert_eq!(kind(one_more), ErrorKind::Exhausted);
+    }
+
+    #[tokio::test]
+    async fn deploying_a_stopped_application_makes_it_run_in_the_same_commit() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        stand.ployer.applications().stop(shop.id).await.unwrap();
+        let events = stand.events().await.len();
+
+        stand.ployer.deployments().start(shop.id).await.unwrap();
+
+        assert_eq!(stand.application_row(shop.id).await.wanted, Wanted::Running);
+        assert_eq!(stand.events().await.len(), events + 1);
+    }
+
+    #[tokio::test]
+    async fn a_queued_deployment_is_cancelled_at_once_and_only_once() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let handle = stand.ployer.deployments().start(shop.id).await.unwrap();
+
+        handle.cancel().await.unwrap();
+
+        let row = stand.deployment_row(handle.id()).await;
+        assert_eq!(row.status, DeploymentStatus::Cancelled);
+        assert!(row.finished_at.is_some() && row.cancel.is_some());
+        assert_eq!(kind(handle.cancel().await), ErrorKind::Conflict);
+        assert_eq!(kind(handle.wait().await), ErrorKind::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_deployment_under_way_keeps_its_status_until_its_cancel_was_seen() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let handle = stand.ployer.deployments().start(shop.id).await.unwrap();
+        stand
+            .engine_writes(handle.id(), |row| (row.status, row.step) = (DeploymentStatus::Building, Step::Build))
+            .await;
+
+        handle.cancel().await.unwrap();
+        handle.cancel().await.unwrap();
+
+        let row = stand.deployment_row(handle.id()).await;
+        assert_eq!((row.status, row.cancel.is_some()), (DeploymentStatus::Building, true));
+        let asked = |event: &EventKind| matches!(event, EventKind::CancelRequested { .. });
+        assert_eq!(stand.events().await.iter().filter(|event| asked(event)).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn after_the_intent_there_is_no_cancel() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let handle = stand.ployer.deployments().start(shop.id).await.unwrap();
+        stand
+            .engine_writes(handle.id(), |row| (row.status, row.step) = (DeploymentStatus::Deploying, Step::Switch))
+            .await;
+
+        let refused = handle.cancel().await;
+
+        assert_eq!(kind(refused), ErrorKind::Conflict);
+        assert_eq!(stand.deployment_row(handle.id()).await.cancel, None);
+    }
+
+    #[tokio::test]
+    async fn a_rollback_pins_its_release_and_pauses_pushes_until_the_next_manual_start() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let first = stand.deployed(&shop).await;
+        stand.deployed(&shop).await;
+        let webhook = stand.ployer.acting_as(Actor::Webhook { application: shop.id });
+
+        let handle = stand.ployer.deployments().rollback(shop.id, Rollback::default()).await.unwrap();
+
+        let pinned = stand.ployer.releases().get(first).await.unwrap().pinned_by;
+        assert_eq!(handle.deployment().kind, DeploymentKind::Rollback { release: first, env: RollbackEnv::Release });
+        assert_eq!(pinned, Some(handle.id()));
+        let paused = async || stand.application_row(shop.id).await.auto_deploy_paused;
+        webhook.deployments().start(shop.id).await.unwrap();
+        assert!(paused().await, "a push does not end the pause");
+        stand.ployer.deployments().start(shop.id).await.unwrap();
+        assert!(!paused().await, "a person does");
+    }
+
+    #[tokio::test]
+    async fn cancelling_a_queued_rollback_lets_its_release_go() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let first = stand.deployed(&shop).await;
+        stand.deployed(&shop).await;
+        let handle = stand.ployer.deployments().rollback(shop.id, Rollback::default()).await.unwrap();
+
+        handle.cancel().await.unwrap();
+
+        assert_eq!(stand.ployer.releases().get(first).await.unwrap().pinned_by, None);
+    }
+
+    #[tokio::test]
+    async fn a_rollback_that_cannot_be_says_what_to_do() {
+        let stand = Stand::new().await;
+        let (shop, other) = (stand.application("shop").await, stand.application("other").await);
+        let deployments = stand.ployer.deployments();
+        let to = |release| Rollback { release: Some(release), ..Rollback::default() };
+        assert_eq!(kind(deployments.rollback(shop.id, Rollback::default()).await), ErrorKind::Conflict);
+        let first = stand.deployed(&shop).await;
+        let foreign = stand.deployed(&other).await;
+
+        let active = deployments.rollback(shop.id, to(first)).await.unwrap_err();
+        let missing = deployments.rollback(shop.id, to(foreign)).await.unwrap_err();
+        stand.deployed(&shop).await;
+        stand.still.lose_artifacts();
+        let gone = deployments.rollback(shop.id, to(first)).await.unwrap_err();
+
+        assert_eq!((active.kind(), active.hint().is_some()), (ErrorKind::Conflict, true));
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+        assert_eq!((gone.kind(), gone.hint()), (ErrorKind::Conflict, Some("deploy its source again")));
+        assert_eq!(stand.ployer.releases().get(first).await.unwrap().pinned_by, None);
+    }
+
+    #[tokio::test]
+    async fn plain_processes_beside_those_of_other_users_need_the_administrators_word() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let server = stand.local_process_server().await;
+        let (_, user) = stand.user("ann@host.example", Role::User).await;
+        let theirs = NewApplication { git_url: shop.git_url.clone(), ..NewApplication::new("theirs".parse().unwrap()) };
+        let theirs = NewApplication { server_id: Some(server), ..theirs };
+        let theirs = user.applications().create(theirs).await.unwrap();
+        assert!(user.deployments().start(theirs.id).await.is_ok(), "there is nobody else");
+        stand.user("bob@host.example", Role::User).await;
+
+        let refused = user.deployments().start(theirs.id).await;
+
+        assert_eq!(kind(refused), ErrorKind::Forbidden);
+        let allow = UpdateApplication { allow_process_runtime: Some(true), ..UpdateApplication::default() };
+        stand.ployer.applications().update(theirs.id, allow).await.unwrap();
+        assert!(user.deployments().start(theirs.id).await.is_ok());
+        let docker =
+            UpdateApplication { build_strategy: Some(BuildStrategy::Dockerfile), ..UpdateApplication::default() };
+        assert_eq!(kind(user.applications().update(theirs.id, docker).await), ErrorKind::Invalid);
+    }
 }

@@ -67,7 +67,8 @@ impl EnvVars<'_> {
         check(&key, &new.value)?;
         let scope = SecretScope::Application(application);
         let version = ployer.shared.parts.secrets.put(scope, key.as_str(), &new.value).await?;
-        let replaced = ployer.change(async || self.draft_set(application, &key, version, new.locked).await).await;
+        let (key, locked) = (&key, new.locked);
+        let replaced = ployer.change(|| self.draft_set(application, key, version, locked)).await;
         match replaced {
             Ok(None) => Ok(()),
             Ok(Some(old)) => self.purge_unused(application, old).await,
@@ -96,7 +97,7 @@ impl EnvVars<'_> {
     pub async fn remove(&self, application: ApplicationId, key: &EnvKey) -> Result<()> {
         let ployer = self.0;
         let old = ployer
-            .change(async || {
+            .change(|| async move {
                 ployer.application(application, Action::Configure).await?;
                 let found = find(ployer.store().env_vars(application).await?, key);
                 let var = found.ok_or_else(|| Error::not_found(Resource::Variable, key))?;
@@ -116,7 +117,7 @@ impl EnvVars<'_> {
     pub async fn reveal(&self, application: ApplicationId) -> Result<BTreeMap<EnvKey, Secret>> {
         let ployer = self.0;
         ployer
-            .change(async || {
+            .change(|| async move {
                 ployer.application(application, Action::Reveal).await?;
                 Ok((ployer.draft().event(NewEvent::of(application, EventKind::VariablesRevealed)), ()))
             })
@@ -190,4 +191,63 @@ fn check(key: &EnvKey, value: &Secret) -> Result<()> {
             .with_hint("put it into a file of a persistent directory"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facade::stand::Stand;
+
+    fn key(name: &str) -> EnvKey {
+        name.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_value_is_revealed_as_it_was_set_and_the_reading_is_recorded() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let env = stand.ployer.env();
+
+        env.set(shop.id, key("TOKEN"), "s3cret-value").await.unwrap();
+        env.set(shop.id, key("LOCKED"), NewVariable { locked: true, ..NewVariable::new("never") }).await.unwrap();
+        let revealed = env.reveal(shop.id).await.unwrap();
+
+        assert_eq!(revealed, BTreeMap::from([(key("TOKEN"), Secret::from("s3cret-value"))]));
+        assert_eq!(stand.events().await.last(), Some(&EventKind::VariablesRevealed));
+        let listed = format!("{:?} {:?}", env.list(shop.id).await.unwrap(), stand.events().await);
+        assert!(!listed.contains("s3cret-value") && !listed.contains("never"));
+    }
+
+    #[tokio::test]
+    async fn a_replaced_value_goes_unless_a_release_names_it() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let env = stand.ployer.env();
+
+        env.set(shop.id, key("A"), "one").await.unwrap();
+        env.set(shop.id, key("A"), "two").await.unwrap();
+        assert_eq!(stand.still.values(), 1, "nobody can want the first any more");
+        stand.ployer.deployments().start(shop.id).await.unwrap();
+        env.set(shop.id, key("A"), "three").await.unwrap();
+        assert_eq!(stand.still.values(), 2, "the deployment may have read the second");
+        env.remove(shop.id, &key("A")).await.unwrap();
+
+        assert!(env.list(shop.id).await.unwrap().is_empty());
+        assert_eq!(env.remove(shop.id, &key("A")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn names_and_values_that_no_process_could_have_are_refused_and_leave_nothing() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let long = "x".repeat(VALUE_BYTES_MAX + 1);
+        let before = stand.events().await;
+
+        for (name, value) in [("PORT", "80"), ("PLOYER_VOLUME_DATA", "/"), ("A", "a\0b"), ("A", &long)] {
+            let refused = stand.ployer.env().set(shop.id, key(name), value).await.unwrap_err();
+            assert_eq!((refused.kind(), refused.hint().is_some()), (ErrorKind::Invalid, true), "{name}");
+        }
+
+        assert_eq!((stand.still.values(), stand.events().await), (0, before));
+    }
 }

@@ -113,3 +113,93 @@ impl Ployer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::facade::stand::Stand;
+    use crate::model::{EventKind, NewApplication, Role};
+    use crate::store::Events as _;
+
+    async fn take(stream: &mut BoxStream<'static, Result<Event>>, count: usize) -> Vec<u64> {
+        let mut seqs = Vec::new();
+        while seqs.len() < count {
+            let next = timeout(Duration::from_secs(10), stream.next()).await.expect("an event in time");
+            seqs.push(next.expect("the stream goes on").unwrap().seq.0);
+        }
+        seqs
+    }
+
+    #[tokio::test]
+    async fn replay_and_live_meet_without_gap_or_double() {
+        let stand = Stand::new().await;
+        for name in ["a", "b", "c"] {
+            stand.application(name).await;
+        }
+        let last = stand.ployer.events().last().await.unwrap().0;
+        let mut stream = stand.ployer.events().follow(EventSeq(1));
+        let writer = stand.ployer.clone();
+
+        let writing = tokio::spawn(async move {
+            for number in 0..600 {
+                let new = NewApplication::new(format!("live-{number}").parse().unwrap());
+                writer.applications().create(new).await.unwrap();
+            }
+        });
+        let expected: Vec<u64> = (2..=last + 600).collect();
+
+        assert_eq!(take(&mut stream, expected.len()).await, expected);
+        writing.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commits_of_another_process_are_found_within_half_a_second() {
+        let stand = Stand::new().await;
+        let last = stand.ployer.events().last().await.unwrap();
+        let mut stream = stand.ployer.events().follow(last);
+        let store = stand.store.clone();
+        let writing = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let event = crate::model::NewEvent::global(EventKind::ServerChanged);
+            let commit = crate::store::Commit::new(crate::model::Actor::System, jiff::Timestamp::UNIX_EPOCH);
+            crate::store::Store::commit(&*store, commit.event(event)).await.unwrap();
+        });
+
+        let found = take(&mut stream, 1).await;
+
+        writing.await.unwrap();
+        assert_eq!(found, [last.0 + 1]);
+    }
+
+    #[tokio::test]
+    async fn events_that_are_no_longer_kept_end_the_stream_with_gone() {
+        let stand = Stand::new().await;
+        for name in ["a", "b", "c"] {
+            stand.application(name).await;
+        }
+        stand.store.trim_events(EventSeq(2)).await.unwrap();
+        let mut stream = stand.ployer.events().follow(EventSeq(0));
+
+        let error = stream.next().await.unwrap().unwrap_err();
+
+        assert_eq!((error.kind(), error.hint().is_some()), (ErrorKind::Gone, true));
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_user_is_told_only_of_applications_they_may_see() {
+        let stand = Stand::new().await;
+        let (_, user) = stand.user("ann@host.example", Role::User).await;
+        let before = stand.ployer.events().last().await.unwrap();
+        stand.application("theirs").await;
+        let mine = user.applications().create(NewApplication::new("mine".parse().unwrap())).await.unwrap();
+
+        let seen = user.events().list(before, 100).await.unwrap();
+
+        assert_eq!(seen.iter().map(|event| event.application_id).collect::<Vec<_>>(), [Some(mine.id)]);
+    }
+}

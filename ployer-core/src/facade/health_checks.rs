@@ -18,11 +18,11 @@ impl HealthChecks<'_> {
     ///
     /// `Invalid` if a number is out of its range.
     pub async fn set(&self, application: ApplicationId, new: NewHealthCheck) -> Result<HealthCheck> {
-        let ployer = self.0;
-        check(&new)?;
+        let (ployer, new) = (self.0, &new);
+        check(new)?;
         let id = HealthCheckId::new(ployer.clock());
         ployer
-            .change(async || {
+            .change(|| async move {
                 ployer.application(application, Action::Configure).await?;
                 let mut health_check = HealthCheck::new(id, application, new.clone(), ployer.now());
                 let draft = ployer.draft();
@@ -59,7 +59,7 @@ impl HealthChecks<'_> {
     pub async fn remove(&self, application: ApplicationId) -> Result<()> {
         let ployer = self.0;
         ployer
-            .change(async || {
+            .change(|| async move {
                 ployer.application(application, Action::Configure).await?;
                 let old = self.get(application).await?;
                 let event = NewEvent::of(application, EventKind::HealthCheckChanged);
@@ -80,5 +80,49 @@ fn within(field: &'static str, value: u32, range: RangeInclusive<u32>) -> Result
     match range.contains(&value) {
         true => Ok(()),
         false => Err(Error::invalid(field, format!("it must be {} to {}", range.start(), range.end()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::facade::stand::Stand;
+
+    #[tokio::test]
+    async fn a_health_check_is_set_replaced_and_removed_as_one() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let checks = stand.ployer.health_checks();
+        let new = |path: &str| NewHealthCheck::new(path.parse().unwrap());
+
+        let first = checks.set(shop.id, new("/health")).await.unwrap();
+        let second = checks.set(shop.id, new("/ready")).await.unwrap();
+        checks.remove(shop.id).await.unwrap();
+
+        assert_eq!((second.id, second.path.as_str()), (first.id, "/ready"));
+        assert_eq!(checks.get(shop.id).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(checks.remove(shop.id).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn numbers_out_of_range_are_refused_by_their_field() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let good = NewHealthCheck::new("/health".parse().unwrap());
+        let bad = [
+            ("interval_seconds", NewHealthCheck { interval_seconds: 0, ..good.clone() }),
+            ("interval_seconds", NewHealthCheck { interval_seconds: 3_601, ..good.clone() }),
+            ("timeout_seconds", NewHealthCheck { timeout_seconds: 301, ..good.clone() }),
+            ("healthy_threshold", NewHealthCheck { healthy_threshold: 0, ..good.clone() }),
+            ("unhealthy_threshold", NewHealthCheck { unhealthy_threshold: 101, ..good }),
+        ];
+
+        for (field, new) in bad {
+            let refused = stand.ployer.health_checks().set(shop.id, new).await.unwrap_err();
+            assert_eq!((refused.kind(), refused.field()), (ErrorKind::Invalid, Some(field)));
+        }
+
+        assert!(stand.ployer.health_checks().get(shop.id).await.is_err());
     }
 }

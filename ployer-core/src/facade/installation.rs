@@ -111,3 +111,66 @@ pub(super) fn holder() -> String {
     let host = rustix::system::uname();
     format!("{program}, process {} on {}", std::process::id(), host.nodename().to_string_lossy())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn an_installation_keeps_its_identity_in_both_places() {
+        let (store, dir) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+
+        let first = identify(&store, &SystemClock, Some(dir.path())).await.unwrap();
+        let again = identify(&store, &SystemClock, Some(dir.path())).await.unwrap();
+
+        let file = std::fs::read_to_string(dir.path().join("instance")).unwrap();
+        assert_eq!((again, file), (first, format!("{first}\n")));
+    }
+
+    #[tokio::test]
+    async fn a_data_directory_of_another_database_is_refused_naming_both() {
+        let (old, new, dir) = (MemoryStore::new(), MemoryStore::new(), tempfile::tempdir().unwrap());
+        let theirs = identify(&old, &SystemClock, Some(dir.path())).await.unwrap();
+
+        let refused = identify(&new, &SystemClock, Some(dir.path())).await.unwrap_err();
+
+        let ours = new.installation().await.unwrap().unwrap().instance;
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        assert!(refused.to_string().contains(&ours.to_string()) && refused.to_string().contains(&theirs.to_string()));
+        assert!(refused.hint().is_some_and(|hint| hint.contains("instance")));
+        assert_eq!(identify(&old, &SystemClock, Some(dir.path())).await.unwrap(), theirs, "nothing was changed");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_holds_no_identity_is_refused_and_left_alone() {
+        let (store, dir) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+        std::fs::write(dir.path().join("instance"), "not a uuid").unwrap();
+
+        let refused = identify(&store, &SystemClock, Some(dir.path())).await.unwrap_err();
+
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        assert_eq!(std::fs::read_to_string(dir.path().join("instance")).unwrap(), "not a uuid");
+    }
+
+    #[tokio::test]
+    async fn a_machine_has_one_row_for_each_kind_of_runtime() {
+        let store = MemoryStore::new();
+
+        let first = local_server(&store, &SystemClock, RuntimeKind::Process).await.unwrap();
+        let custom = local_server(&store, &SystemClock, RuntimeKind::Custom).await.unwrap();
+        let again = local_server(&store, &SystemClock, RuntimeKind::Process).await.unwrap();
+
+        assert_eq!(first, again);
+        assert_ne!(first, custom);
+    }
+
+    #[test]
+    fn the_holder_names_program_process_and_host() {
+        let holder = holder();
+
+        assert!(holder.contains(&std::process::id().to_string()), "{holder}");
+        assert!(holder.contains(" on "), "{holder}");
+    }
+}

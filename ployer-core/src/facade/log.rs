@@ -60,3 +60,43 @@ impl Follow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt;
+
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+    use crate::facade::stand::Stand;
+    use crate::model::DeploymentStatus;
+    use crate::store::LogStore as _;
+
+    fn lines(numbers: std::ops::RangeInclusive<u64>) -> Vec<LogLine> {
+        numbers.map(|number| LogLine { number, at: SystemClock.now(), text: format!("line {number}") }).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn output_is_followed_from_its_first_line_to_the_end_of_the_deployment() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let handle = stand.ployer.deployments().start(shop.id).await.unwrap();
+        stand.store.append_log(handle.id(), &lines(1..=1_200)).await.unwrap();
+        let following = tokio::spawn(handle.log().map_ok(|line| line.number).try_collect::<Vec<u64>>());
+
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        stand.store.append_log(handle.id(), &lines(1_201..=1_210)).await.unwrap();
+        stand.engine_writes(handle.id(), |row| row.status = DeploymentStatus::Failed).await;
+
+        assert_eq!(following.await.unwrap().unwrap(), (1..=1_210).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn output_of_a_deployment_that_is_not_there_is_not_found() {
+        let stand = Stand::new().await;
+        let missing = DeploymentId::from(crate::model::ReleaseId::from(stand.ployer.instance().as_uuid()));
+
+        let error = stand.ployer.deployments().follow(missing, 0).next().await.unwrap().unwrap_err();
+
+        assert_eq!(error.kind(), crate::error::ErrorKind::NotFound);
+    }
+}

@@ -28,7 +28,7 @@ impl Members<'_> {
     pub async fn put(&self, application: ApplicationId, user: UserId, role: MemberRole) -> Result<()> {
         let ployer = self.0;
         ployer
-            .change(async || {
+            .change(|| async move {
                 ployer.application(application, Action::Share).await?;
                 let draft = ployer.draft();
                 let old = ployer.store().member(application, user).await?;
@@ -51,7 +51,7 @@ impl Members<'_> {
     pub async fn remove(&self, application: ApplicationId, user: UserId) -> Result<()> {
         let ployer = self.0;
         ployer
-            .change(async || {
+            .change(|| async move {
                 ployer.application(application, Action::Share).await?;
                 let found = ployer.store().member(application, user).await?;
                 let member = found.ok_or_else(|| Error::not_found(Resource::Member, user))?;

@@ -41,3 +41,6 @@ pub use self::servers::Servers;
 pub use self::users::{NewUser, Users};
 pub use self::volumes::Volumes;
 pub use self::wait::{Deployed, DeploymentFailed, DeploymentHandle};
+
+#[cfg(test)]
+mod stand;

@@ -150,7 +150,10 @@ impl Ployer {
 
     /// Stores what `decide` decides on what is stored. Where somebody else was faster it decides again: so it must
     /// read within, and have no effect but its answer. An empty commit is not stored.
-    pub(super) async fn change<T>(&self, decide: impl AsyncFn() -> Result<(Commit, T)>) -> Result<T> {
+    pub(super) async fn change<T, F>(&self, decide: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<(Commit, T)>>,
+    {
         let mut left = ATTEMPTS;
         loop {
             let (commit, outcome) = decide().await?;
@@ -169,5 +172,94 @@ impl Ployer {
         let seq = self.store().commit(commit).await?;
         self.shared.parts.news.send_replace(seq);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::facade::Rollback;
+    use crate::facade::stand::Stand;
+    use crate::model::{ApplicationId, EventKind, NewApplication, NewEvent, UpdateApplication};
+    use crate::store::Applications as _;
+
+    #[tokio::test]
+    async fn every_call_of_the_facade_may_be_awaited_in_a_task() {
+        fn in_a_task(_: impl Future + Send + 'static) {}
+        let ployer = Stand::new().await.ployer;
+        let id = ApplicationId::from(ployer.instance().as_uuid());
+
+        macro_rules! each {
+            ($($call:expr),* $(,)?) => {$( let p = ployer.clone(); in_a_task(async move { let p = &p; $call(p).await.map(drop) }); )*};
+        }
+        each![
+            async |p: &Ployer| p.applications().create(NewApplication::new("a".parse()?)).await,
+            async |p: &Ployer| p.applications().update(id, UpdateApplication::default()).await,
+            async |p: &Ployer| p.applications().restart(id).await,
+            async |p: &Ployer| p.deployments().start(id).await?.wait().await,
+            async |p: &Ployer| p.deployments().rollback(id, Rollback::default()).await,
+            async |p: &Ployer| p.env().set(id, "A".parse()?, "value").await,
+            async |p: &Ployer| p.domains().add(id, "shop.example".parse()?).await,
+            async |p: &Ployer| p.run(std::future::pending()).await,
+        ];
+    }
+
+    #[tokio::test]
+    async fn a_change_that_lost_is_decided_anew_on_what_is_stored_now() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let (ployer, stand, id) = (&stand.ployer, &stand, shop.id);
+        let tries = std::cell::Cell::new(0);
+
+        ployer
+            .change(|| {
+                tries.set(tries.get() + 1);
+                let first = tries.get() == 1;
+                async move {
+                    let mine = stand.application_row(id).await;
+                    if first {
+                        let other = UpdateApplication { port: Some(1), ..UpdateApplication::default() };
+                        ployer.applications().update(id, other).await?;
+                    }
+                    Ok((ployer.rewrite(mine, EventKind::ApplicationCreated), ()))
+                }
+            })
+            .await
+            .unwrap();
+
+        assert_eq!((tries.get(), stand.application_row(id).await.port), (2, Some(1)));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_loses_for_ever_ends_in_a_conflict() {
+        let stand = Stand::new().await;
+        let stale = stand.application("shop").await;
+        stand.ployer.applications().stop(stale.id).await.unwrap();
+        let (ployer, stale) = (&stand.ployer, &stale);
+
+        let lost: Result<()> = ployer
+            .change(|| async move { Ok((ployer.rewrite(stale.clone(), EventKind::ApplicationCreated), ())) })
+            .await;
+
+        assert_eq!(lost.map_err(|error| Error::kind(&error)), Err(ErrorKind::Conflict));
+        assert_eq!(stand.store.application(stale.id).await.unwrap().unwrap().version.0, 2);
+    }
+
+    #[tokio::test]
+    async fn every_commit_names_the_actor_of_its_handle() {
+        use crate::model::{EventSeq, Role};
+        use crate::store::Events as _;
+        let stand = Stand::new().await;
+        let (id, user) = stand.user("ann@host.example", Role::User).await;
+
+        user.applications().create(NewApplication::new("mine".parse().unwrap())).await.unwrap();
+
+        let last = stand.store.events(EventSeq(0), 100).await.unwrap().pop().unwrap();
+        assert_eq!(last.actor, Actor::User { user: id });
+        assert_eq!(
+            NewEvent { application_id: last.application_id, kind: last.kind }.kind,
+            EventKind::ApplicationCreated
+        );
     }
 }

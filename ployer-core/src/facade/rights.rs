@@ -84,3 +84,88 @@ impl Ployer {
 fn is_leaving(application: &Application) -> bool {
     matches!(application.wanted, Wanted::Deleting { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::error::ErrorKind;
+    use crate::facade::stand::Stand;
+    use crate::model::{Actor, MemberRole, NewApplication, Role};
+
+    #[tokio::test]
+    async fn an_open_handle_loses_its_rights_with_its_user() {
+        let stand = Stand::new().await;
+        let (boss, handle) = stand.user("boss@host.example", Role::Admin).await;
+        stand.user("other@host.example", Role::Admin).await;
+        let shop = stand.application("shop").await;
+        assert!(handle.applications().get(shop.id).await.is_ok());
+
+        stand.ployer.users().set_role(boss, Role::User).await.unwrap();
+
+        assert_eq!(handle.applications().get(shop.id).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(handle.users().list().await.unwrap_err().kind(), ErrorKind::Forbidden);
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_somebody_else_answers_as_if_it_were_not_there() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let release = stand.deployed(&shop).await;
+        let deployment = stand.ployer.deployments().list(shop.id, 1).await.unwrap().pop().unwrap();
+        let (_, stranger) = stand.user("ann@host.example", Role::User).await;
+
+        let refused = [
+            stranger.applications().get(shop.id).await.map(drop),
+            stranger.applications().named(&shop.name).await.map(drop),
+            stranger.applications().stop(shop.id).await,
+            stranger.deployments().start(shop.id).await.map(drop),
+            stranger.deployments().get(deployment.id).await.map(drop),
+            stranger.deployments().cancel(deployment.id).await,
+            stranger.deployments().log(deployment.id, 0, 10).await.map(drop),
+            stranger.releases().get(release).await.map(drop),
+            stranger.env().list(shop.id).await.map(drop),
+            stranger.env().reveal(shop.id).await.map(drop),
+            stranger.domains().list(shop.id).await.map(drop),
+            stranger.health_checks().get(shop.id).await.map(drop),
+            stranger.volumes().list(shop.id).await.map(drop),
+            stranger.members().list(shop.id).await.map(drop),
+        ];
+
+        for (call, refused) in refused.into_iter().enumerate() {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound, "call {call}");
+        }
+        assert!(stranger.applications().list().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_member_may_do_what_their_role_says_and_no_more() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let (id, member) = stand.user("ann@host.example", Role::User).await;
+        let share = async |role| stand.ployer.members().put(shop.id, id, role).await.unwrap();
+
+        share(MemberRole::Viewer).await;
+        assert!(member.applications().get(shop.id).await.is_ok());
+        assert_eq!(member.deployments().start(shop.id).await.unwrap_err().kind(), ErrorKind::Forbidden);
+        share(MemberRole::Deployer).await;
+        assert!(member.deployments().start(shop.id).await.is_ok());
+        assert_eq!(member.env().reveal(shop.id).await.unwrap_err().kind(), ErrorKind::Forbidden);
+        share(MemberRole::Owner).await;
+        assert!(member.env().reveal(shop.id).await.is_ok());
+        stand.ployer.members().remove(shop.id, id).await.unwrap();
+        assert_eq!(member.applications().get(shop.id).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_webhook_deploys_its_own_application_and_does_nothing_else() {
+        let stand = Stand::new().await;
+        let (shop, other) = (stand.application("shop").await, stand.application("other").await);
+        let webhook = stand.ployer.acting_as(Actor::Webhook { application: shop.id });
+
+        assert!(webhook.deployments().start(shop.id).await.is_ok());
+        assert_eq!(webhook.deployments().start(other.id).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(webhook.applications().stop(shop.id).await.unwrap_err().kind(), ErrorKind::Forbidden);
+        let new = NewApplication::new("third".parse().unwrap());
+        assert_eq!(webhook.applications().create(new).await.unwrap_err().kind(), ErrorKind::Forbidden);
+        assert_eq!(webhook.run(std::future::pending()).await.unwrap_err().kind(), ErrorKind::Forbidden);
+    }
+}

@@ -41,8 +41,9 @@ impl Users<'_> {
         let ployer = self.0;
         check_name(&new.name)?;
         let user = User::new(UserId::new(ployer.clock()), new.email, new.name, new.role, ployer.now());
+        let user = &user;
         ployer
-            .change(async || {
+            .change(|| async move {
                 ployer.allow(Action::Administer).await?;
                 Ok((ployer.draft().insert(user.clone()).event(NewEvent::global(EventKind::UserCreated)), ()))
             })
@@ -80,7 +81,7 @@ impl Users<'_> {
     pub async fn set_role(&self, id: UserId, role: Role) -> Result<()> {
         let ployer = self.0;
         ployer
-            .change(async || {
+            .change(|| async move {
                 ployer.allow(Action::Administer).await?;
                 let users = ployer.store().users().await?;
                 let others = users.iter().any(|user| user.id != id && user.role == Role::Admin);
@@ -109,4 +110,56 @@ fn check_name(name: &str) -> Result<()> {
         return Err(Error::invalid("name", "it must have 200 characters at most, and no control character"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::facade::stand::Stand;
+    use crate::model::ServerId;
+
+    #[tokio::test]
+    async fn the_only_administrator_cannot_be_made_a_user() {
+        let stand = Stand::new().await;
+        let (boss, _) = stand.user("boss@host.example", Role::Admin).await;
+
+        let refused = stand.ployer.users().set_role(boss, Role::User).await.unwrap_err();
+
+        assert_eq!((refused.kind(), refused.hint().is_some()), (ErrorKind::Conflict, true));
+        assert_eq!(stand.ployer.users().get(boss).await.unwrap().role, Role::Admin);
+    }
+
+    #[tokio::test]
+    async fn bad_users_are_refused_and_nothing_is_stored() {
+        let stand = Stand::new().await;
+        let (id, user) = stand.user("ann@host.example", Role::User).await;
+        let users = stand.ployer.users();
+        let new = |email: &str| NewUser::new(email.parse().unwrap());
+
+        let taken = users.create(new("ANN@host.example")).await.unwrap_err();
+        let control = users.create(NewUser { name: "a\nb".to_owned(), ..new("bob@host.example") }).await.unwrap_err();
+        let missing = users.set_role(UserId::from(stand.ployer.instance().as_uuid()), Role::Admin).await.unwrap_err();
+        let theirs = user.users().create(new("bob@host.example")).await.unwrap_err();
+
+        let kinds = [taken, control, missing, theirs].map(|error| error.kind());
+        assert_eq!(kinds, [ErrorKind::AlreadyExists, ErrorKind::Invalid, ErrorKind::NotFound, ErrorKind::Forbidden]);
+        assert_eq!(users.list().await.unwrap().len(), 1);
+        assert_eq!(user.users().get(id).await.unwrap().id, id, "one may see oneself");
+    }
+
+    #[tokio::test]
+    async fn users_see_that_a_server_is_there_but_not_how_to_log_in() {
+        let stand = Stand::new().await;
+        let (_, user) = stand.user("ann@host.example", Role::User).await;
+
+        let seen = user.servers().list().await.unwrap().pop().unwrap();
+
+        let whole = stand.ployer.servers().get(seen.id).await.unwrap();
+        assert_eq!((seen.name, seen.host.as_str(), seen.username.as_str(), seen.port), (whole.name, "", "", 0));
+        assert_eq!((whole.host.as_str(), whole.is_local), ("localhost", true));
+        let missing = ServerId::from(stand.ployer.instance().as_uuid());
+        assert_eq!(user.servers().get(missing).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(user.volumes().detached().await.unwrap_err().kind(), ErrorKind::Forbidden);
+    }
 }

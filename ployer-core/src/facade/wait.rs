@@ -200,3 +200,89 @@ pub(super) async fn something_new(news: &mut watch::Receiver<EventSeq>) {
         () = tokio::time::sleep(LOOK) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+    use crate::facade::stand::Stand;
+    use crate::model::{Lease, Step, Version};
+
+    async fn held(stand: &Stand) {
+        let expires_at = SystemClock.now() + jiff::SignedDuration::from_hours(1);
+        let lease = Lease { version: Version::NEW, holder: "another process".to_owned(), epoch: 1, expires_at };
+        stand.commit(|commit| commit.insert(lease)).await;
+    }
+
+    #[tokio::test]
+    async fn waiting_where_nobody_runs_an_engine_says_so() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        let handle = stand.ployer.deployments().start(shop.id).await.unwrap();
+
+        let error = handle.wait().await.unwrap_err();
+
+        assert_eq!((error.kind(), error.hint().is_some()), (ErrorKind::NotRunning, true));
+        assert_eq!(stand.deployment_row(handle.id()).await.status, DeploymentStatus::Queued, "nothing was changed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_with_the_deployment_wherever_the_engine_runs() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        stand.ployer.domains().add(shop.id, "shop.example".parse().unwrap()).await.unwrap();
+        held(&stand).await;
+        let handle = stand.ployer.deployments().start(shop.id).await.unwrap();
+        let waiting = tokio::spawn({
+            let handle = handle.clone();
+            async move { handle.wait().await }
+        });
+
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        stand.engine_writes(handle.id(), |row| row.status = DeploymentStatus::Running).await;
+
+        let deployed = waiting.await.unwrap().unwrap();
+        assert_eq!((deployed.deployment.id, deployed.url()), (handle.id(), "http://shop.example"));
+    }
+
+    #[tokio::test]
+    async fn a_failed_deployment_tells_its_cause_its_output_and_what_still_serves() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        stand.deployed(&shop).await;
+        held(&stand).await;
+        let handle = stand.ployer.deployments().start(shop.id).await.unwrap();
+        let failure = Failure {
+            output: vec!["Listening on 8080".to_owned()],
+            hint: Some("listen on $PORT".to_owned()),
+            ..Failure::new(Step::Gate, "nothing listens on port 20001")
+        };
+        let recorded = failure.clone();
+        stand
+            .engine_writes(handle.id(), |row| {
+                (row.status, row.failure) = (DeploymentStatus::Failed, Some(recorded));
+            })
+            .await;
+
+        let error = handle.wait().await.unwrap_err();
+
+        let failed = DeploymentFailed::of(&error).expect("the source tells why");
+        assert_eq!((&failed.failure, failed.still_serves), (&failure, true));
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::Failed, Some("listen on $PORT")));
+        assert_eq!(error.chain(), "`shop` was not deployed: nothing listens on port 20001");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_wait_cancels_nothing() {
+        let stand = Stand::new().await;
+        let shop = stand.application("shop").await;
+        held(&stand).await;
+        let handle = stand.ployer.deployments().start(shop.id).await.unwrap();
+
+        let dropped = tokio::time::timeout(Duration::from_secs(1), handle.wait()).await;
+
+        assert!(dropped.is_err());
+        let row = stand.deployment_row(handle.id()).await;
+        assert_eq!((row.status, row.cancel), (DeploymentStatus::Queued, None));
+    }
+}
