@@ -19,6 +19,8 @@ use crate::model::{
 
 mod commit;
 pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sql;
 
 pub use self::commit::Commit;
 
