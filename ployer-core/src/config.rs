@@ -271,6 +271,23 @@ impl Default for ProxySettings {
     }
 }
 
+/// The limits of the process runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// What is kept of each of a replica's two streams of output.
+    pub output_bytes_max: u64,
+    /// How long a command beside a replica may take.
+    pub exec: Duration,
+    /// What is kept of each stream of such a command.
+    pub exec_bytes_max: usize,
+}
+
+impl Default for ProcessSettings {
+    fn default() -> Self {
+        Self { output_bytes_max: 16 * 1024 * 1024, exec: Duration::from_secs(60), exec_bytes_max: 1024 * 1024 }
+    }
+}
+
 /// All settings of the library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -290,6 +307,8 @@ pub struct Settings {
     pub events: EventLimits,
     /// What a source may be.
     pub source: SourceSettings,
+    /// The process runtime's limits.
+    pub process: ProcessSettings,
     /// The embedded proxy's limits.
     pub proxy: ProxySettings,
 }
@@ -305,6 +324,7 @@ impl Default for Settings {
             logs: LogLimits::default(),
             events: EventLimits::default(),
             source: SourceSettings::default(),
+            process: ProcessSettings::default(),
             proxy: ProxySettings::default(),
         }
     }

@@ -18,6 +18,8 @@ use crate::model::{
 };
 
 mod builder;
+#[cfg(feature = "process")]
+pub mod process;
 
 pub use self::builder::{ArtifactName, BuildRecipe, BuildRequest, Builder, LogSink};
 
@@ -50,6 +52,7 @@ impl Capabilities {
 /// - **owned**: `list` answers the objects of one instance and no others;
 /// - **own address**: a replica listens where it was told and nowhere else is reported;
 /// - **honest listener**: `listens` is true only if the replica itself holds the listener;
+/// - **kept running**: after `keep_running` a replica that dies is started again, and none before;
 /// - **once**: a one-off that has run is not run again: its recorded exit is answered;
 /// - **no orphan**: after `remove` nothing of the replica is left, grandchildren included;
 /// - **kept output**: what a replica printed is readable until it is removed, also after it ended.

@@ -5,9 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a suite says that a promise is broken by panicking")]
 
 mod repository;
+pub mod runtime;
 pub mod sim;
 pub mod source;
 pub mod store;
 
 pub use self::repository::{Content, Files, Push, Repository};
-pub use crate::{source_suite, store_suite};
+pub use crate::{runtime_suite, source_suite, store_suite};

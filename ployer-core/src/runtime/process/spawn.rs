@@ -1,0 +1,91 @@
+//! Spawning: one process, in a group of its own, from a thread of its own.
+//!
+//! The thread is what lets a process be confined without code between fork and exec: Landlock and niceness hold for
+//! the thread that asked for them, are inherited by what it starts, and end with it.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tokio::sync::oneshot;
+
+use super::confine::Confinement;
+use super::environment::Variables;
+use super::record::Identity;
+use super::{kin, pidfd};
+
+/// How much a build yields to everything else.
+const NICENESS: i32 = 10;
+
+/// What to start.
+pub(super) struct Launching {
+    pub(super) arguments: Vec<OsString>,
+    pub(super) variables: Variables,
+    pub(super) directory: PathBuf,
+    pub(super) confinement: Option<Confinement>,
+    pub(super) pace: Pace,
+}
+
+/// What a process reads and writes.
+pub(super) struct Streams {
+    /// `None`: nothing to read.
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// How a process shares the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    Even,
+    Yielding,
+}
+
+/// A process that was made.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) identity: Identity,
+    pub(super) fd: OwnedFd,
+}
+
+/// Starts a process.
+///
+/// # Errors
+///
+/// What the system says: `NotFound` where there is no such program.
+pub(super) async fn spawn(launching: Launching, streams: Streams, boot: String) -> io::Result<Spawned> {
+    let (done, result) = oneshot::channel();
+    std::thread::Builder::new().name("ployer-spawn".to_owned()).spawn(move || {
+        // Whoever asked may be gone: what runs then is found by its marks.
+        let _gone = done.send(launch(launching, streams, boot));
+    })?;
+    result.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts processes ended early")))
+}
+
+fn launch(launching: Launching, streams: Streams, boot: String) -> io::Result<Spawned> {
+    if launching.pace == Pace::Yielding {
+        rustix::process::setpriority_process(None, NICENESS)?;
+    }
+    if let Some(confinement) = &launching.confinement {
+        confinement.apply()?;
+    }
+    let (program, arguments) = launching.arguments.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(&launching.variables)
+        .current_dir(&launching.directory)
+        .stdin(streams.stdin.map_or_else(Stdio::null, Stdio::from))
+        .stdout(streams.stdout)
+        .stderr(streams.stderr)
+        .process_group(0)
+        .spawn()?;
+    // Until it is waited for, which only the holder of the descriptor does, the number stays its own.
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    let fd = pidfd::open_pid(pid)?.ok_or(io::ErrorKind::NotFound)?;
+    let started = kin::started(pid).ok_or(io::ErrorKind::NotFound)?;
+    Ok(Spawned { identity: Identity { pid, started, boot }, fd })
+}
