@@ -42,6 +42,13 @@ pub(super) struct Remote {
     pub(super) ssh: Option<String>,
 }
 
+/// How a repository names its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hash {
+    Sha1,
+    Sha256,
+}
+
 /// What a fetch brings.
 #[derive(Clone, Debug)]
 pub(super) enum Refs<'a> {
@@ -81,9 +88,13 @@ impl Git {
         Self { path_env, home, extra_env, low_speed }
     }
 
-    /// Makes an empty mirror.
-    pub(super) fn init(&self, mirror: &Path) -> Call {
-        self.call("init", &self.home).args(["--quiet", "--bare", "--template=", "--"]).arg(mirror)
+    /// Makes an empty mirror of a repository that names its objects by `hash`.
+    pub(super) fn init(&self, mirror: &Path, hash: Hash) -> Call {
+        let hash = match hash {
+            Hash::Sha1 => "--object-format=sha1",
+            Hash::Sha256 => "--object-format=sha256",
+        };
+        self.call("init", &self.home).args(["--quiet", "--bare", "--template=", hash, "--"]).arg(mirror)
     }
 
     /// Brings a mirror up to what the repository has now, forced pushes and removed branches included.
@@ -94,6 +105,7 @@ impl Git {
             "--no-tags",
             "--no-write-fetch-head",
             "--no-recurse-submodules",
+            "--update-shallow",
         ]);
         let call = match refs {
             Refs::Commit(_) => call,
@@ -101,7 +113,7 @@ impl Git {
         };
         let call = match remote.transport {
             // Who may deploy a path of this machine may deploy one that belongs to another of its users.
-            Transport::Local => call.arg("--upload-pack=git -c safe.directory=* upload-pack"),
+            Transport::Local => call.arg("--upload-pack=git -c 'safe.directory=*' upload-pack"),
             _ => call,
         };
         let call = call.arg("--").arg(&remote.address);
@@ -112,6 +124,11 @@ impl Git {
                 call.arg(format!("+HEAD:{HEAD}")).args(["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])
             }
         }
+    }
+
+    /// Joins small packs.
+    pub(super) fn repack(&self, mirror: &Path) -> Call {
+        self.in_mirror("repack", mirror).args(["--geometric=2", "-d", "-q"])
     }
 
     /// Which commit something is; says nothing and fails where there is none.
@@ -212,6 +229,11 @@ impl Git {
         ])
     }
 
+    /// One line for each thing that the commit at hand has in a folder.
+    pub(super) fn committed(&self, folder: &Path) -> Call {
+        self.base(folder).settings(["safe.directory=*"]).command("ls-tree").args(["--name-only", "HEAD", "--", "."])
+    }
+
     /// What a working tree has that its commit has not. Refused by Git where the repository is another user's, and
     /// rightly: its settings may name programs to run.
     pub(super) fn changes(&self, folder: &Path) -> Call {
@@ -272,7 +294,7 @@ impl Git {
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_ALLOW_PROTOCOL", "none")
             .settings(["protocol.ext.allow=never", "core.hooksPath=/dev/null", "core.askPass="])
-            .settings(["http.followRedirects=false", "gc.autoDetach=false", "maintenance.autoDetach=false"])
+            .settings(["http.followRedirects=false", "gc.auto=0", "maintenance.auto=false", "fetch.unpackLimit=1"])
             .settings(["submodule.recurse=false", "advice.detachedHead=false", "core.quotePath=false"])
             .arg("-c")
             .arg(format!("http.lowSpeedLimit={}", self.low_speed.0))
@@ -324,5 +346,108 @@ fn protocol(transport: Transport) -> &'static str {
         Transport::Ssh => "ssh",
         Transport::Git => "git",
         Transport::Local => "file",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIRROR: &str = "/data/sources/a/repository.git";
+
+    fn git() -> Git {
+        Git::new("/usr/bin:/bin".into(), "/data/home".into(), Vec::new(), &SourceSettings::default())
+    }
+
+    fn remote(address: &str, transport: Transport) -> Remote {
+        Remote { address: address.into(), transport, ssh: None }
+    }
+
+    fn value<'a>(call: &'a Call, name: &str) -> Option<&'a OsStr> {
+        call.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+    }
+
+    /// Every call that has something of a user in it.
+    fn calls() -> Vec<(Call, &'static str)> {
+        let (git, mirror) = (git(), Path::new(MIRROR));
+        let at = Workspace { mirror, index: Path::new("/data/index"), folder: Path::new("/data/tree") };
+        let commit: CommitSha = "a".repeat(40).parse().unwrap();
+        let branch: BranchName = "user-branch".parse().unwrap();
+        let folder: RepoPath = "--user-folder".parse().unwrap();
+        let remote = remote("user-address", Transport::Https);
+        vec![
+            (git.fetch(mirror, &remote, &Refs::All), "user-address"),
+            (git.fetch(mirror, &remote, &Refs::AllAndHead), "user-address"),
+            (git.fetch(mirror, &remote, &Refs::Commit(&commit)), "user-address"),
+            (git.resolve(mirror, &Rev::Branch(&branch)), "user-branch"),
+            (git.resolve(mirror, &Rev::Tag(&branch)), "user-branch"),
+            (git.folder_entry(mirror, &commit, &folder), "--user-folder"),
+            (git.checkout(at, Some(&folder)), "--user-folder"),
+            (git.checkout_lfs(at, Some(&folder), &remote), "--user-folder"),
+            (git.filters(at, [Path::new("--user-path")].into_iter()), "--user-path"),
+        ]
+    }
+
+    #[test]
+    fn what_a_user_gave_never_stands_where_options_are_read() {
+        for (call, given) in calls() {
+            let args: Vec<_> = call.args.iter().map(|arg| arg.to_str().unwrap()).collect();
+            let at = args.iter().rposition(|arg| arg.contains(given)).unwrap();
+
+            let behind = args[..at].contains(&"--");
+            let inside_of_a_reference = args[at].starts_with("refs/");
+            assert!(behind || inside_of_a_reference, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_machine_is_read_and_nobody_is_asked() {
+        for (call, _) in calls() {
+            let args: Vec<_> = call.args.iter().map(|arg| arg.to_str().unwrap()).collect();
+
+            for setting in
+                ["protocol.ext.allow=never", "core.hooksPath=/dev/null", "http.followRedirects=false", "core.askPass="]
+            {
+                assert!(args.windows(2).any(|pair| pair == ["-c", setting]), "{setting}: {args:?}");
+            }
+            for (name, expected) in [
+                ("GIT_TERMINAL_PROMPT", "0"),
+                ("GIT_CONFIG_NOSYSTEM", "1"),
+                ("GIT_CONFIG_GLOBAL", "/dev/null"),
+                ("LC_ALL", "C"),
+                ("PATH", "/usr/bin:/bin"),
+                ("HOME", "/data/home"),
+            ] {
+                assert_eq!(value(&call, name), Some(OsStr::new(expected)), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_may_talk_over_the_transport_of_its_address_alone() {
+        for (transport, allowed) in [
+            (Transport::Https, "https"),
+            (Transport::Http, "http"),
+            (Transport::Ssh, "ssh"),
+            (Transport::Git, "git"),
+            (Transport::Local, "file"),
+        ] {
+            let call = git().fetch(Path::new(MIRROR), &remote("address", transport), &Refs::All);
+
+            assert_eq!(value(&call, "GIT_ALLOW_PROTOCOL"), Some(OsStr::new(allowed)));
+        }
+        let call = git().resolve(Path::new(MIRROR), &Rev::Head);
+        assert_eq!(value(&call, "GIT_ALLOW_PROTOCOL"), Some(OsStr::new("none")));
+    }
+
+    #[test]
+    fn variables_that_are_handed_in_never_replace_ours() {
+        let handed = vec![("GIT_TERMINAL_PROMPT".into(), "1".into()), ("https_proxy".into(), "http://proxy".into())];
+        let git = Git::new("/bin".into(), "/home".into(), handed, &SourceSettings::default());
+
+        let call = git.resolve(Path::new(MIRROR), &Rev::Head);
+
+        assert_eq!(value(&call, "GIT_TERMINAL_PROMPT"), Some(OsStr::new("0")));
+        assert_eq!(value(&call, "https_proxy"), Some(OsStr::new("http://proxy")));
     }
 }

@@ -68,12 +68,25 @@ impl Job<'_> {
         }
         match local::find(self.run, path)? {
             Found::Folder(folder) => self.take_folder(&folder, partial),
-            Found::Repository { remote, folder } => {
-                let base = joined(folder.as_ref(), self.request.base_directory.as_ref())?;
-                local::say_changes(self.run, path);
-                self.take_repository(&remote, base.as_ref(), &self.access()?, partial)
-            }
+            Found::Repository { remote, folder } => self.take_local_repository(path, &remote, folder.as_ref(), partial),
         }
+    }
+
+    fn take_local_repository(
+        &self,
+        path: &Path,
+        remote: &Remote,
+        folder: Option<&RepoPath>,
+        partial: &Partial,
+    ) -> Result<(PathBuf, CommitInfo), Trouble> {
+        let base = joined(folder, self.request.base_directory.as_ref())?;
+        if self.request.what == Wish::DefaultBranch {
+            if folder.is_some() && !local::is_committed(self.run, path)? {
+                return self.take_folder(path, partial);
+            }
+            local::say_changes(self.run, path);
+        }
+        self.take_repository(remote, base.as_ref(), &self.access()?, partial)
     }
 
     fn take_repository(

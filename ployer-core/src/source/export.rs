@@ -124,7 +124,9 @@ impl Export<'_> {
             if !links::is_plain_folder(below, &entry.path) {
                 return Err(refused(&path, "a link stands in its way", part.mirror.url));
             }
-            self.write_submodule(part.mirror.url, submodule, (&path, commit), &below.join(&entry.path), depth)?;
+            let written =
+                self.write_submodule(part.mirror.url, submodule, (&path, commit), &below.join(&entry.path), depth);
+            written.map_err(|trouble| if depth == 0 { trouble.of_submodule(&path) } else { trouble })?;
         }
         Ok(())
     }
@@ -159,6 +161,7 @@ impl Export<'_> {
             mirror.bring(&Wish::Commit(commit.clone()))?;
             self.write_at(Part { mirror, commit, folder: None }, to, depth + 1)
         })
+        .map_err(|trouble| trouble.about(&url, &self.access.known_hosts))
     }
 }
 
@@ -195,4 +198,163 @@ fn refused(path: &Path, reason: &str, parent: &GitUrl) -> Trouble {
 
 fn name_of(url: &GitUrl) -> String {
     Sha256::digest(url.as_str()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Local;
+    use crate::error::ErrorKind;
+    use crate::source::Wish;
+    use crate::testing::source::{SourceHarness, contents, expected, request};
+    use crate::testing::{Content, Push};
+
+    #[tokio::test]
+    async fn attributes_of_the_root_hold_in_a_base_directory() {
+        let local = Local::new();
+        local.repository(
+            "all",
+            &[(".gitattributes", Content::Text("*.bat eol=crlf\n")), ("app/run.bat", Content::Text("one\ntwo\n"))],
+        );
+        let mut wanted = local.request("all");
+        wanted.base_directory = Some("app".parse().unwrap());
+
+        let checkout = local.check_out(&wanted).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory), expected(&[("run.bat", Content::Text("one\r\ntwo\r\n"))]));
+    }
+
+    #[tokio::test]
+    async fn a_tag_is_taken_like_a_branch() {
+        let local = Local::new();
+        let repository = local.repository("shop", &[("f", Content::Text("head"))]);
+        let tagged = repository.tag("v1.0", &[("f", Content::Text("tagged"))]);
+
+        let checkout = local.check_out(&request(local.url("shop"), Wish::Branch("v1.0".parse().unwrap()))).await;
+
+        assert_eq!(checkout.unwrap().commit.sha, Some(tagged));
+    }
+
+    #[tokio::test]
+    async fn submodules_of_submodules_are_written_in_their_places() {
+        let local = Local::new();
+        let leaf = local.repository("leaf", &[("leaf.txt", Content::Text("leaf"))]).git(&["rev-parse", "main"]);
+        let gitmodules = "[submodule \"leaf\"]\n\tpath = deep/leaf\n\turl = ../leaf\n";
+        let lib = local
+            .repository("lib", &[(".gitmodules", Content::Text(gitmodules)), ("deep/leaf", Content::Submodule(&leaf))])
+            .git(&["rev-parse", "main"]);
+        let gitmodules = "[submodule \"lib\"]\n\tpath = app/vendor/lib\n\turl = ../lib/\n";
+        local.repository(
+            "shop",
+            &[
+                (".gitmodules", Content::Text(gitmodules)),
+                ("app/main.txt", Content::Text("main")),
+                ("app/vendor/lib", Content::Submodule(&lib)),
+            ],
+        );
+        let mut wanted = local.request("shop");
+        wanted.base_directory = Some("app".parse().unwrap());
+
+        let checkout = local.check_out(&wanted).await.unwrap();
+
+        let taken: Vec<_> = contents(&checkout.directory).into_keys().collect();
+        assert_eq!(taken, ["main.txt", "vendor/lib/.gitmodules", "vendor/lib/deep/leaf/leaf.txt"]);
+    }
+
+    #[tokio::test]
+    async fn a_submodule_without_an_address_stays_empty_and_is_named() {
+        let local = Local::new();
+        let off = "[submodule \"off\"]\n\tpath = off\n\turl = ../absent\n\tupdate = none\n";
+        local.repository(
+            "shop",
+            &[
+                (".gitmodules", Content::Text(off)),
+                ("lone", Content::Submodule(&"1".repeat(40))),
+                ("off", Content::Submodule(&"2".repeat(40))),
+            ],
+        );
+
+        let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+        for name in ["lone", "off"] {
+            assert!(checkout.directory.join(name).read_dir().unwrap().next().is_none());
+            assert!(local.heard().contains(&format!("the submodule `{name}` has no address")), "{}", local.heard());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_submodule_that_is_unsafe_or_absent_fails_by_name() {
+        for (url, kind) in [
+            ("ext::sh -c touch% /tmp/x", ErrorKind::Invalid),
+            ("file:///srv/secret", ErrorKind::Invalid),
+            ("../absent", ErrorKind::NotFound),
+        ] {
+            let local = Local::new();
+            let gitmodules = format!("[submodule \"lib\"]\n\tpath = vendor/lib\n\turl = {url}\n");
+            local.repository(
+                "shop",
+                &[(".gitmodules", Content::Text(&gitmodules)), ("vendor/lib", Content::Submodule(&"1".repeat(40)))],
+            );
+
+            let error = local.check_out(&local.request("shop")).await.unwrap_err();
+
+            assert_eq!(error.kind(), kind, "{url}: {}", error.chain());
+            assert!(error.chain().contains("vendor/lib"), "{}", error.chain());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_submodule_that_contains_itself_ends_at_a_depth() {
+        let local = Local::new();
+        let gitmodules = "[submodule \"self\"]\n\tpath = self\n\turl = ../shop\n";
+        let first = local.repository("shop", &[("f", Content::Text(""))]).git(&["rev-parse", "main"]);
+        let mut below = first;
+        for _ in 0..10 {
+            let files = [(".gitmodules", Content::Text(gitmodules)), ("self", Content::Submodule(&below))];
+            below = local.push("shop", "main", &files, Push::OnTop).await.to_string();
+        }
+
+        let error = local.check_out(&local.request("shop")).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.chain().contains("too many"), "{}", error.chain());
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_refused_before_it_is_written() {
+        let files = [("a", Content::Text("12345")), ("b", Content::Text("67890"))];
+        for (bytes, files_max) in [(9, 100), (100, 1)] {
+            let local = Local::with(|config| {
+                config.settings.checkout_bytes_max = bytes;
+                config.settings.files_max = files_max;
+            });
+            local.repository("shop", &files);
+
+            let refusal = local.check_out(&local.request("shop")).await.unwrap_err();
+
+            assert_eq!(refusal.kind(), ErrorKind::Exhausted);
+            assert!(refusal.hint().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_without_files_is_an_empty_folder() {
+        let local = Local::new();
+        local.repository("shop", &[]);
+
+        let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+        assert!(contents(&checkout.directory).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_base_directory_that_is_a_file_is_said_to_be_none() {
+        let local = Local::new();
+        local.repository("shop", &[("app", Content::Text("a file"))]);
+        let mut wanted = local.request("shop");
+        wanted.base_directory = Some("app".parse().unwrap());
+
+        let error = local.check_out(&wanted).await.unwrap_err();
+
+        assert!(error.to_string().contains("is not a folder"), "{error}");
+    }
 }

@@ -25,6 +25,8 @@ pub(super) enum Trouble {
     File { path: PathBuf, source: io::Error },
     /// We say no, in final words.
     Refused(Error),
+    /// The history is larger than allowed, perhaps with what nobody needs any more.
+    Outgrown(Error),
 }
 
 /// A call of `git` that failed.
@@ -51,6 +53,7 @@ enum Cause {
     NoHead,
     DiskFull,
     Lfs,
+    OtherHash,
 }
 
 /// Sentences of Git, SSH and curl, the telling ones first: a later one often follows an earlier one.
@@ -62,6 +65,7 @@ const SENTENCES: &[(&str, Cause)] = &[
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", Cause::HostKey),
     ("Host key verification failed", Cause::HostKey),
     ("couldn't find remote ref HEAD", Cause::NoHead),
+    ("mismatched algorithms", Cause::OtherHash),
     ("Could not resolve host", Cause::NoHost),
     ("unable to look up", Cause::NoHost),
     ("Permission denied (", Cause::Login),
@@ -146,6 +150,7 @@ impl Trouble {
     pub(super) fn suspects_the_mirror(&self) -> bool {
         match self {
             Self::Git(failure) => failure.cause().is_none(),
+            Self::Outgrown(_) => true,
             Self::File { .. } | Self::Unwanted | Self::NoGit(_) | Self::Refused(_) => false,
         }
     }
@@ -153,6 +158,27 @@ impl Trouble {
     /// Whether the repository says that its `HEAD` names nothing.
     pub(super) fn is_without_head(&self) -> bool {
         matches!(self, Self::Git(failure) if failure.cause() == Some(Cause::NoHead))
+    }
+
+    /// Whether the repository names its objects in another way than the mirror.
+    pub(super) fn is_of_another_hash(&self) -> bool {
+        matches!(self, Self::Git(failure) if failure.cause() == Some(Cause::OtherHash))
+    }
+
+    /// The same in final words about `url`, so that no other repository is suspected; it still ends what was dropped.
+    pub(super) fn about(self, url: &GitUrl, known_hosts: &Path) -> Self {
+        if matches!(self, Self::Unwanted) { self } else { Self::Refused(self.into_error(url, known_hosts)) }
+    }
+
+    /// The same with the submodule that it is about.
+    pub(super) fn of_submodule(self, path: &Path) -> Self {
+        let Self::Refused(cause) = self else { return self };
+        let error = Error::new(cause.kind(), format!("the submodule `{}` cannot be fetched", path.display()));
+        let error = match cause.hint() {
+            Some(hint) => error.with_hint(hint.to_owned()),
+            None => error,
+        };
+        Self::Refused(error.with_source(cause))
     }
 
     /// The public error of a checkout from `url`.
@@ -163,7 +189,7 @@ impl Trouble {
                 .with_hint("install it: `apt-get install git`")
                 .with_source(source),
             Self::File { path, source } => file_error(&path, source),
-            Self::Refused(error) => error,
+            Self::Refused(error) | Self::Outgrown(error) => error,
             Self::Git(failure) => match failure.cause() {
                 Some(cause) => cause.error(url, known_hosts),
                 None => Error::failed(format!("the repository `{url}` cannot be fetched")),
@@ -210,6 +236,7 @@ impl Cause {
                 format!("files of `{url}` that are stored in Git LFS cannot be fetched"),
                 "check that they were pushed: `git lfs push --all origin`".into(),
             ),
+            Self::OtherHash => Error::failed(format!("`{url}` names its objects in a way that is not known")),
             Self::NoHost | Self::NotReached | Self::TooSlow | Self::Broken | Self::Certificate | Self::Server => {
                 self.network_error(url, host)
             }
@@ -261,4 +288,109 @@ pub(super) fn no_head(url: &GitUrl) -> Error {
 pub(super) fn empty(url: &GitUrl) -> Error {
     Error::new(ErrorKind::NotFound, format!("the repository `{url}` is empty"))
         .with_hint("commit something and push it, then deploy again")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn error_of(said: &str) -> Error {
+        let failure = GitFailure::new("fetch", ExitStatus::from_raw(128 << 8), said.to_owned());
+        let url = "git@host.example:team/shop.git".parse().unwrap();
+        Trouble::Git(failure).into_error(&url, Path::new("/data/sources/known_hosts"))
+    }
+
+    #[test]
+    fn what_git_and_ssh_say_is_told_apart_with_a_remedy() {
+        for (said, kind, word) in [
+            ("fatal: repository 'https://h/x.git/' not found", ErrorKind::NotFound, "does not exist"),
+            (
+                "ERROR: Repository not found.\nfatal: Could not read from remote repository.",
+                ErrorKind::NotFound,
+                "shop",
+            ),
+            ("fatal: '/srv/x' does not appear to be a git repository", ErrorKind::NotFound, "does not exist"),
+            ("fatal: remote error: access denied or repository not exported: /x", ErrorKind::NotFound, "shop"),
+            (
+                "fatal: could not read Username for 'https://h': terminal prompts disabled",
+                ErrorKind::Forbidden,
+                "does not let us read",
+            ),
+            (
+                "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+                ErrorKind::Forbidden,
+                "does not let us read",
+            ),
+            (
+                "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+                ErrorKind::Forbidden,
+                "has changed",
+            ),
+            (
+                "fatal: unable to access 'http://h/': The requested URL returned error: 301",
+                ErrorKind::Invalid,
+                "redirects",
+            ),
+            (
+                "fatal: unable to access 'http://h/': The requested URL returned error: 503",
+                ErrorKind::Unavailable,
+                "answers with an error",
+            ),
+            ("fatal: unable to access 'http://h/': Could not resolve host: h", ErrorKind::Unavailable, "not known"),
+            ("ssh: Could not resolve hostname h: Name or service not known", ErrorKind::Unavailable, "not known"),
+            ("fatal: unable to look up h (port 9418) (Name or service not known)", ErrorKind::Unavailable, "not known"),
+            ("ssh: connect to host h port 22: Connection refused", ErrorKind::Unavailable, "cannot be reached"),
+            ("ssh: connect to host h port 22: Connection timed out", ErrorKind::Timeout, "in time"),
+            (
+                "error: RPC failed; curl 28 Operation too slow. Less than 1000 bytes/sec\nfatal: early EOF",
+                ErrorKind::Timeout,
+                "in time",
+            ),
+            ("fatal: the remote end hung up unexpectedly", ErrorKind::Unavailable, "broke"),
+            ("fatal: server certificate verification failed", ErrorKind::Unavailable, "certificate"),
+            ("fatal: couldn't find remote ref HEAD", ErrorKind::NotFound, "default branch"),
+            ("fatal: write error: No space left on device", ErrorKind::Exhausted, "space"),
+            ("error: external filter 'git-lfs filter-process' failed", ErrorKind::Failed, "Git LFS"),
+        ] {
+            let error = error_of(said);
+
+            assert_eq!(error.kind(), kind, "{said}");
+            assert!(error.to_string().contains(word), "{said}: {error}");
+            assert!(error.hint().is_some(), "{said}");
+            assert!(error.chain().contains(said), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_knows_is_told_in_the_words_of_git_and_suspects_the_mirror() {
+        let failure = GitFailure::new("fetch", ExitStatus::from_raw(128 << 8), "fatal: bad object".into());
+
+        assert!(Trouble::Git(failure).suspects_the_mirror());
+        let error = error_of("fatal: bad object");
+        assert_eq!(error.kind(), ErrorKind::Failed);
+        assert!(
+            error.chain().ends_with("`git fetch` ended with exit status: 128: fatal: bad object"),
+            "{}",
+            error.chain()
+        );
+    }
+
+    #[test]
+    fn a_changed_host_key_comes_with_the_command_that_forgets_it() {
+        let error = error_of("REMOTE HOST IDENTIFICATION HAS CHANGED!");
+
+        assert!(error.hint().unwrap().contains("ssh-keygen -f /data/sources/known_hosts -R host.example"));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_troubles_with_a_file() {
+        let full = Trouble::file(Path::new("/data/x"))(io::ErrorKind::StorageFull.into());
+        let denied = Trouble::file(Path::new("/data/x"))(io::ErrorKind::PermissionDenied.into());
+        let url: GitUrl = "https://host/x".parse().unwrap();
+
+        assert_eq!(full.into_error(&url, Path::new("/k")).kind(), ErrorKind::Exhausted);
+        assert_eq!(denied.into_error(&url, Path::new("/k")).kind(), ErrorKind::Failed);
+    }
 }

@@ -159,49 +159,79 @@ impl Source for GitSource {
 
 #[cfg(test)]
 mod tests {
-    use tempfile::TempDir;
+    use std::io::Read;
+    use std::net::TcpListener;
 
+    use super::super::sample::Local;
     use super::*;
-    use crate::clock::SystemClock;
-    use crate::model::{CommitSha, GitUrl};
+    use crate::model::Secret;
+    use crate::testing::Content;
     use crate::testing::source::SourceHarness;
-    use crate::testing::{Files, Push, Repository};
-
-    /// Repositories in a folder of this machine.
-    struct Local {
-        source: Arc<dyn Source>,
-        folder: TempDir,
-    }
-
-    #[async_trait]
-    impl SourceHarness for Local {
-        async fn fresh() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let mut config = GitConfig::new(folder.path().join("data"), Arc::new(SystemClock));
-            config.settings.allow_local = true;
-            Self { source: Arc::new(GitSource::open(config).unwrap()), folder }
-        }
-
-        fn source(&self) -> Arc<dyn Source> {
-            self.source.clone()
-        }
-
-        fn url(&self, repository: &str) -> GitUrl {
-            self.folder.path().join(repository).to_str().unwrap().parse().unwrap()
-        }
-
-        async fn create(&self, repository: &str) {
-            Repository::create(self.folder.path().join(repository));
-        }
-
-        async fn push(&self, repository: &str, branch: &str, files: Files<'_>, how: Push) -> CommitSha {
-            Repository::at(self.folder.path().join(repository)).commit(branch, files, how)
-        }
-
-        async fn remove_branch(&self, repository: &str, branch: &str) {
-            Repository::at(self.folder.path().join(repository)).git(&["branch", "--delete", "--force", branch]);
-        }
-    }
 
     crate::source_suite!(Local);
+
+    /// An address where somebody listens and never answers.
+    fn silent() -> (TcpListener, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    #[tokio::test]
+    async fn a_checkout_that_takes_too_long_says_so_and_leaves_nothing() {
+        let local = Local::with(|config| config.deadline = Duration::from_millis(300));
+        let (_listener, port) = silent();
+        let mut wanted = local.request("x");
+        wanted.url = format!("git://127.0.0.1:{port}/shop").parse().unwrap();
+
+        let error = local.check_out(&wanted).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.to_string().contains(wanted.url.as_str()), "{error}");
+        // Waits for the checkout's end.
+        local.source().discard(wanted.deployment).await.unwrap();
+        assert_eq!(std::fs::read_dir(local.path("data/checkouts")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_checkout_ends_its_git_and_removes_its_key() {
+        let local = Local::new();
+        let (listener, port) = silent();
+        let mut wanted = local.request("x");
+        wanted.url = format!("ssh://git@127.0.0.1:{port}/shop").parse().unwrap();
+        wanted.deploy_key = Some(Secret::from("PRIVATE"));
+        let source = local.source();
+        let request = wanted.clone();
+        let checkout =
+            tokio::spawn(async move { source.checkout(&request, &crate::testing::source::Heard::default()).await });
+        let mut connection = tokio::task::spawn_blocking(move || listener.accept().unwrap().0).await.unwrap();
+        assert_eq!(std::fs::read_dir(local.path("data/sources/.keys")).unwrap().count(), 1);
+
+        checkout.abort();
+
+        local.source().discard(wanted.deployment).await.unwrap();
+        assert_eq!(std::fs::read_dir(local.path("data/sources/.keys")).unwrap().count(), 0);
+        // `ssh` has gone, or this would never end.
+        let read = tokio::task::spawn_blocking(move || connection.read_to_end(&mut Vec::new()));
+        tokio::time::timeout(Duration::from_secs(5), read).await.unwrap().unwrap().ok();
+    }
+
+    #[tokio::test]
+    async fn progress_comes_line_by_line_in_order() {
+        let local = Local::new();
+        local.repository("shop", &[("f", Content::Text("text"))]);
+
+        local.check_out(&local.request("shop")).await.unwrap();
+
+        assert!(local.heard().contains("remote: Counting objects"), "{}", local.heard());
+    }
+
+    #[test]
+    fn a_data_directory_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+
+        let error = GitSource::open(GitConfig::new(file.path(), Arc::new(crate::clock::SystemClock))).unwrap_err();
+
+        assert!(error.to_string().contains(file.path().to_str().unwrap()), "{error}");
+    }
 }

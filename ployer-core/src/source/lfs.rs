@@ -87,3 +87,63 @@ fn not_installed(path: &Path) -> Trouble {
     let message = format!("`{}` is stored in Git LFS, and `git lfs` is not installed on this machine", path.display());
     Trouble::Refused(Error::new(ErrorKind::Failed, message).with_hint("install it: `apt-get install git-lfs`"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::sample::Local;
+    use super::*;
+    use crate::testing::Content;
+    use crate::testing::source::{contents, expected};
+
+    const POINTS: &str = "version https://git-lfs.github.com/spec/v1\n\
+        oid sha256:4665a5ea423c2713d436b5ee50593a9640e0018c1550b5a0002f74190d6caea8\nsize 12345\n";
+
+    /// A `PATH` with `git` and a shell and nothing else.
+    fn path_without_lfs(local: &Path) -> std::ffi::OsString {
+        let bin = local.join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        for tool in ["git", "sh"] {
+            let found = ["/usr/local/bin", "/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool));
+            symlink(found.iter().find(|path| path.exists()).unwrap(), bin.join(tool)).unwrap();
+        }
+        bin.into()
+    }
+
+    #[tokio::test]
+    async fn a_machine_without_git_lfs_says_which_file_needs_it() {
+        let bin = tempfile::tempdir().unwrap();
+        let local = Local::with(|config| config.path_env = path_without_lfs(bin.path()));
+        let attributes = ("a/.gitattributes", Content::Text("*.png filter=lfs diff=lfs merge=lfs -text\n"));
+        local.repository("shop", &[attributes, ("a/logo.png", Content::Text(POINTS))]);
+
+        let error = local.check_out(&local.request("shop")).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Failed);
+        assert!(error.to_string().contains("`a/logo.png` is stored in Git LFS"), "{error}");
+        assert!(error.hint().unwrap().contains("git-lfs"));
+    }
+
+    #[tokio::test]
+    async fn a_text_that_only_looks_like_a_pointer_is_taken_as_it_is() {
+        let local = Local::new();
+        let files = [("fixture.txt", Content::Text(POINTS))];
+        local.repository("shop", &files);
+
+        let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory), expected(&files));
+    }
+
+    #[test]
+    fn pointers_tell_the_size_of_what_they_point_to() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, size) in [(POINTS, Some(12_345)), ("size 1\n", None), (&POINTS[..60], None), ("", None)] {
+            let file = folder.path().join("file");
+            fs::write(&file, text).unwrap();
+
+            assert_eq!(pointed_size(&file), size, "{text}");
+        }
+    }
+}

@@ -47,6 +47,17 @@ pub(super) fn find(run: &Run, path: &Path) -> Result<Found, Trouble> {
     Ok(Found::Repository { remote, folder })
 }
 
+/// Whether the commit that is checked out has anything of a folder inside of its repository. One that it has nothing of
+/// merely lies there: it is taken as it is.
+pub(super) fn is_committed(run: &Run, folder: &Path) -> Result<bool, Trouble> {
+    match run.git(run.git.committed(folder)) {
+        Ok(answer) => Ok(!answer.is_empty()),
+        // No commit at all: the fetch will say so.
+        Err(Trouble::Git(_)) => Ok(true),
+        Err(trouble) => Err(trouble),
+    }
+}
+
 /// Says how much of a working tree is not deployed because it was not committed.
 pub(super) fn say_changes(run: &Run, path: &Path) {
     // A hint only: where Git does not answer, nothing is said.
@@ -68,4 +79,157 @@ fn absent(path: &Path, error: io::Error) -> Trouble {
 
 fn not_utf8(path: &Path) -> Trouble {
     Trouble::Refused(Error::new(ErrorKind::Invalid, format!("the path `{}` is not UTF-8", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::sample::Local;
+    use crate::error::ErrorKind;
+    use crate::source::Wish;
+    use crate::testing::source::{SourceHarness, contents, expected, request};
+    use crate::testing::{Content, Push, Repository};
+
+    const PAGE: [(&str, Content<'_>); 1] = [("index.html", Content::Text("committed"))];
+
+    #[tokio::test]
+    async fn a_path_is_refused_where_the_settings_do_not_allow_it() {
+        let local = Local::with(|config| config.settings.allow_local = false);
+        local.repository("shop", &PAGE);
+
+        let refusal = local.check_out(&local.request("shop")).await.unwrap_err();
+
+        assert_eq!(refusal.kind(), ErrorKind::Forbidden);
+        assert!(refusal.hint().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_not_committed_is_not_deployed_and_is_said_so() {
+        let local = Local::new();
+        let repository = Repository::with_work_tree(local.path("shop"), &PAGE);
+        fs::write(repository.path().join("index.html"), "changed").unwrap();
+        fs::write(repository.path().join("new"), "new").unwrap();
+
+        let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory), expected(&PAGE));
+        assert!(local.heard().contains("2 changes are not committed and are not deployed"), "{}", local.heard());
+    }
+
+    #[tokio::test]
+    async fn a_clean_working_tree_is_not_remarked_upon() {
+        let local = Local::new();
+        Repository::with_work_tree(local.path("shop"), &PAGE);
+
+        local.check_out(&local.request("shop")).await.unwrap();
+
+        assert!(!local.heard().contains("not committed"), "{}", local.heard());
+    }
+
+    #[tokio::test]
+    async fn a_subfolder_is_deployed_as_its_own_tree_of_the_repository() {
+        let local = Local::new();
+        let files = [("apps/shop/a/f", Content::Text("shop")), ("apps/blog/f", Content::Text("blog"))];
+        let repository = Repository::with_work_tree(local.path("all"), &files);
+        let whole = repository.git(&["rev-parse", "HEAD:apps/shop"]);
+
+        let checkout = local.check_out(&local.request("all/apps/shop")).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory), expected(&[("a/f", Content::Text("shop"))]));
+        assert_eq!(checkout.commit.tree, whole);
+        let mut deeper = local.request("all/apps/shop");
+        deeper.base_directory = Some("a".parse().unwrap());
+        let checkout = local.check_out(&deeper).await.unwrap();
+        assert_eq!(contents(&checkout.directory), expected(&[("f", Content::Text("shop"))]));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_the_repository_around_it_does_not_know_is_taken_as_it_is() {
+        let local = Local::new();
+        let repository = Repository::with_work_tree(local.path("all"), &PAGE);
+        fs::create_dir(repository.path().join("new")).unwrap();
+        fs::write(repository.path().join("new/file"), "fresh").unwrap();
+
+        let checkout = local.check_out(&local.request("all/new")).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory), expected(&[("file", Content::Text("fresh"))]));
+        assert_eq!(checkout.commit.sha, None);
+        assert!(local.heard().contains("taking it as it is now"), "{}", local.heard());
+    }
+
+    #[tokio::test]
+    async fn a_working_tree_is_deployed_at_what_it_has_checked_out() {
+        let local = Local::new();
+        let repository = Repository::with_work_tree(local.path("shop"), &PAGE);
+        let first = repository.git(&["rev-parse", "HEAD"]);
+        let second = repository.commit("aside", &[("f", Content::Text("aside"))], Push::OnTop);
+        for (at, expected) in [("aside", second.as_str()), (&first, &first)] {
+            repository.git(&["checkout", "--quiet", at]);
+
+            let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+            assert_eq!(checkout.commit.sha.unwrap().as_str(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_linked_working_tree_and_a_shallow_clone_are_repositories_too() {
+        let local = Local::new();
+        let repository = Repository::with_work_tree(local.path("shop"), &PAGE);
+        repository.commit("main", &[("index.html", Content::Text("newer"))], Push::OnTop);
+        repository.git(&["worktree", "add", "--quiet", "../linked", "main~1", "--detach"]);
+        let from = format!("file://{}", repository.path().display());
+        repository.git(&["clone", "--quiet", "--depth=1", "--branch=main", &from, "../shallow"]);
+
+        let linked = local.check_out(&local.request("linked")).await.unwrap();
+        assert_eq!(contents(&linked.directory), expected(&PAGE));
+        let shallow = local.check_out(&local.request("shallow")).await.unwrap();
+        assert_eq!(contents(&shallow.directory), expected(&[("index.html", Content::Text("newer"))]));
+    }
+
+    #[tokio::test]
+    async fn a_repository_of_another_user_is_deployed_but_runs_nothing() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let local = Local::new();
+        let repository = Repository::with_work_tree(local.path("shop"), &PAGE);
+        let ran = local.path("ran");
+        let evil = format!("touch {}; false", ran.display());
+        for setting in ["core.fsmonitor", "core.sshCommand", "uploadpack.packObjectsHook"] {
+            repository.git(&["config", setting, &evil]);
+        }
+        let chowned = std::process::Command::new("chown").args(["-R", "65534"]).arg(repository.path()).status();
+        assert!(chowned.unwrap().success());
+
+        let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory), expected(&PAGE));
+        assert!(!ran.exists());
+    }
+
+    #[tokio::test]
+    async fn a_repository_without_a_commit_says_so() {
+        let local = Local::new();
+        fs::create_dir(local.path("shop")).unwrap();
+        Repository::at(local.path("shop")).git(&["init", "--quiet"]);
+        fs::write(local.path("shop/index.html"), "not committed").unwrap();
+
+        let error = local.check_out(&local.request("shop")).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("is empty"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_plain_folder_has_no_branches_and_a_file_is_no_folder() {
+        let local = Local::new();
+        fs::create_dir(local.path("plain")).unwrap();
+        fs::write(local.path("file"), "").unwrap();
+
+        let branch = request(local.url("plain"), Wish::Branch("main".parse().unwrap()));
+        assert_eq!(local.check_out(&branch).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(local.check_out(&local.request("file")).await.unwrap_err().kind(), ErrorKind::Invalid);
+    }
 }

@@ -3,21 +3,24 @@
 //! It has all branches and tags and what `HEAD` names; forced pushes are followed, removed branches go. It is a
 //! cache: one of another address, or one that a crash or a full disk has damaged, is thrown away and made anew.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::args::{Refs, Remote, Rev};
+use super::args::{Hash, Refs, Remote, Rev};
 use super::failure::{self, Trouble};
 use super::places;
 use super::run::Run;
 use crate::config::SourceSettings;
-use crate::error::{Error, Resource};
+use crate::error::{Error, ErrorKind, Resource};
 use crate::model::{CommitSha, GitUrl};
 use crate::source::Wish;
 
 /// The file in a mirror that names its repository; written last, so that half a mirror has none.
 const ADDRESS: &str = "ployer-address";
+/// The packs of a mirror; more of them are joined.
+const PACKS_MAX: usize = 20;
 
 /// A bare repository of ours.
 #[derive(Debug)]
@@ -43,16 +46,22 @@ impl<'a> Mirror<'a> {
         let mirror = Self { run, path: path.to_owned(), url, remote, bytes_max: settings.mirror_bytes_max };
         if mirror.is_of(&remote.address) {
             mirror.sweep()?;
-            match work(&mirror) {
+            match mirror.pack().and_then(|()| work(&mirror)) {
                 Err(trouble) if trouble.suspects_the_mirror() => {
                     tracing::warn!(?trouble, path = %path.display(), "the mirror is thrown away");
-                    run.say("the copy of the repository on this machine is damaged; fetching it anew");
+                    run.say("the copy of the repository on this machine is no good any more; fetching it anew");
                 }
                 result => return result,
             }
         }
-        mirror.make()?;
-        work(&mirror)
+        mirror.make(Hash::Sha1)?;
+        match work(&mirror) {
+            Err(trouble) if trouble.is_of_another_hash() => {
+                mirror.make(Hash::Sha256)?;
+                work(&mirror)
+            }
+            result => result,
+        }
     }
 
     /// Fetches, and finds the commit that is wanted.
@@ -104,7 +113,8 @@ impl<'a> Mirror<'a> {
 
     fn fetch(&self, refs: &Refs<'_>) -> Result<(), Trouble> {
         let call = self.run.git.fetch(&self.path, self.remote, refs);
-        self.run.git_watched(call, &|| self.check_size()).map(drop)
+        self.run.git_watched(call, &|| self.check_size())?;
+        self.check_size()
     }
 
     fn resolve(&self, rev: &Rev<'_>) -> Result<Option<CommitSha>, Trouble> {
@@ -129,13 +139,13 @@ impl<'a> Mirror<'a> {
         }
     }
 
-    fn is_of(&self, address: &std::ffi::OsStr) -> bool {
+    fn is_of(&self, address: &OsStr) -> bool {
         fs::read(self.path.join(ADDRESS)).is_ok_and(|known| known == address.as_encoded_bytes())
     }
 
-    fn make(&self) -> Result<(), Trouble> {
+    fn make(&self, hash: Hash) -> Result<(), Trouble> {
         places::remove(&self.path).map_err(Trouble::file(&self.path))?;
-        self.run.git(self.run.git.init(&self.path))?;
+        self.run.git(self.run.git.init(&self.path, hash))?;
         let address = self.path.join(ADDRESS);
         fs::write(&address, self.remote.address.as_encoded_bytes()).map_err(Trouble::file(&address))
     }
@@ -151,6 +161,15 @@ impl<'a> Mirror<'a> {
         Ok(())
     }
 
+    /// Joins packs when there are many: each fetch brings one. The large ones are left alone, so that this is quick.
+    fn pack(&self) -> Result<(), Trouble> {
+        let packs = files_of(&self.path.join("objects/pack")).unwrap_or_default();
+        if packs.iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "pack")).count() <= PACKS_MAX {
+            return Ok(());
+        }
+        self.run.git(self.run.git.repack(&self.path)).map(drop)
+    }
+
     fn check_size(&self) -> Result<(), Trouble> {
         // Files come and go while Git writes: what cannot be read now is read the next time.
         let bytes: u64 =
@@ -158,7 +177,9 @@ impl<'a> Mirror<'a> {
         if bytes <= self.bytes_max {
             return Ok(());
         }
-        Err(Trouble::too_large(format!("the history of `{}` has more than {} bytes", self.url, self.bytes_max)))
+        let max = self.bytes_max / 1_000_000;
+        let error = Error::new(ErrorKind::Exhausted, format!("the history of `{}` has more than {max} MB", self.url));
+        Err(Trouble::Outgrown(error.with_hint("take large files out of its history, or raise the limit")))
     }
 }
 
@@ -173,4 +194,187 @@ fn files_of(folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
             Ok((entry.path(), entry.metadata()?.len()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::sample::Local;
+    use super::*;
+    use crate::testing::source::{SourceHarness, contents, expected};
+    use crate::testing::{Content, Push, Repository};
+
+    const FIRST: [(&str, Content<'_>); 1] = [("f", Content::Text("first"))];
+    const SECOND: [(&str, Content<'_>); 1] = [("f", Content::Text("second"))];
+
+    /// The mirror of the one application there is.
+    fn mirror(local: &Local) -> PathBuf {
+        let sources = fs::read_dir(local.path("data/sources")).unwrap();
+        let mut found = sources.map(|entry| entry.unwrap().path().join("repository.git")).filter(|path| path.exists());
+        found.next().unwrap()
+    }
+
+    /// A source that has checked out the first commit, and could check out a second one.
+    async fn with_a_second_commit() -> Local {
+        let local = Local::new();
+        local.repository("shop", &FIRST);
+        local.check_out(&local.request("shop")).await.unwrap();
+        local.push("shop", "main", &SECOND, Push::OnTop).await;
+        local
+    }
+
+    #[tokio::test]
+    async fn a_mirror_is_brought_up_to_date_and_not_made_again() {
+        let local = with_a_second_commit().await;
+        let mark = mirror(&local).join("mark");
+        fs::write(&mark, "").unwrap();
+
+        let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory), expected(&SECOND));
+        assert!(mark.exists());
+    }
+
+    #[tokio::test]
+    async fn a_mirror_with_locks_of_a_killed_git_is_made_anew() {
+        for lock in ["refs/heads/main.lock", "packed-refs.lock", "shallow.lock"] {
+            let local = with_a_second_commit().await;
+            fs::write(mirror(&local).join(lock), "").unwrap();
+
+            let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+            assert_eq!(contents(&checkout.directory), expected(&SECOND), "{lock}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mirror_with_damaged_files_is_made_anew() {
+        for (damaged, text) in
+            [("HEAD", ""), ("config", "x"), ("refs/heads/main", ""), ("objects", ""), ("objects", "x")]
+        {
+            let local = with_a_second_commit().await;
+            damage(&mirror(&local).join(damaged), text);
+
+            let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+            assert_eq!(contents(&checkout.directory), expected(&SECOND), "{damaged} `{text}`");
+        }
+    }
+
+    /// Overwrites a file, or every file below a folder.
+    fn damage(path: &Path, text: &str) {
+        if path.is_dir() {
+            for entry in fs::read_dir(path).unwrap() {
+                damage(&entry.unwrap().path(), text);
+            }
+            return;
+        }
+        if path.exists() {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        fs::write(path, text).unwrap();
+    }
+
+    #[tokio::test]
+    async fn half_a_mirror_is_made_anew() {
+        let local = with_a_second_commit().await;
+        fs::remove_file(mirror(&local).join(ADDRESS)).unwrap();
+        fs::remove_dir_all(mirror(&local).join("objects")).unwrap();
+
+        let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory), expected(&SECOND));
+    }
+
+    #[tokio::test]
+    async fn half_packs_of_a_killed_fetch_are_swept() {
+        let local = with_a_second_commit().await;
+        let half = mirror(&local).join("objects/pack/tmp_pack_x1");
+        fs::write(&half, "half").unwrap();
+
+        local.check_out(&local.request("shop")).await.unwrap();
+
+        assert!(!half.exists());
+    }
+
+    #[tokio::test]
+    async fn an_application_that_moves_gets_a_mirror_of_the_new_address() {
+        let local = with_a_second_commit().await;
+        let elsewhere = local.repository("elsewhere", &[("g", Content::Text("elsewhere"))]);
+
+        let checkout = local.check_out(&local.request("elsewhere")).await.unwrap();
+
+        assert_eq!(checkout.commit.sha.unwrap().as_str(), elsewhere.git(&["rev-parse", "main"]));
+        let mut old = local.request("elsewhere");
+        old.what = Wish::Commit(Repository::at(local.path("shop")).git(&["rev-parse", "main"]).parse().unwrap());
+        assert!(local.check_out(&old).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn many_fetches_do_not_leave_many_packs() {
+        let local = with_a_second_commit().await;
+        for n in 0..PACKS_MAX + 5 {
+            local.push("shop", "main", &[("f", Content::Text(&n.to_string()))], Push::OnTop).await;
+
+            local.check_out(&local.request("shop")).await.unwrap();
+        }
+
+        let packs = fs::read_dir(mirror(&local).join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+        let packs = packs.filter(|path| path.extension().is_some_and(|kind| kind == "pack")).count();
+        assert!((2..=PACKS_MAX).contains(&packs), "{packs}");
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_no_branch_names_any_more_is_still_deployed() {
+        let local = Local::new();
+        let repository = local.repository("shop", &FIRST);
+        let first = repository.git(&["rev-parse", "main"]);
+        repository.commit("main", &SECOND, Push::Forced);
+        let mut wanted = local.request("shop");
+        wanted.what = Wish::Commit(first.parse().unwrap());
+
+        let checkout = local.check_out(&wanted).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory), expected(&FIRST));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_names_no_branch_asks_for_one() {
+        let local = Local::new();
+        let repository = local.repository("shop", &FIRST);
+        repository.git(&["symbolic-ref", "HEAD", "refs/heads/none"]);
+
+        let error = local.check_out(&local.request("shop")).await.unwrap_err();
+
+        assert!(error.to_string().contains("has no default branch"), "{error}");
+        assert!(error.hint().unwrap().contains("name the branch"));
+    }
+
+    #[tokio::test]
+    async fn a_repository_with_longer_ids_is_deployed_too() {
+        let local = Local::new();
+        fs::create_dir(local.path("shop")).unwrap();
+        let repository = Repository::at(local.path("shop"));
+        repository.git(&["init", "--quiet", "--bare", "--initial-branch=main", "--object-format=sha256"]);
+        let commit = repository.commit("main", &FIRST, Push::OnTop);
+
+        for _ in 0..2 {
+            let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+            assert_eq!(checkout.commit.sha.as_ref(), Some(&commit));
+            assert_eq!(commit.as_str().len(), 64);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_history_that_is_too_large_is_not_fetched_to_its_end() {
+        let local = Local::with(|config| config.settings.mirror_bytes_max = 10);
+        let noise: String = (0..200_000_u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
+        local.repository("shop", &[("noise", Content::Text(&noise))]);
+
+        let error = local.check_out(&local.request("shop")).await.unwrap_err();
+
+        assert_eq!(error.kind(), crate::error::ErrorKind::Exhausted, "{}", error.chain());
+    }
 }

@@ -13,6 +13,8 @@ mod mirror;
 mod places;
 mod progress;
 mod run;
+#[cfg(test)]
+mod sample;
 mod snapshot;
 mod ssh;
 mod submodule;

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::args::{Call, Git};
 use super::failure::{GitFailure, Trouble};
+use super::places::ApplicationLock;
 use super::progress::Lines;
 
 /// How often a run looks whether it is still wanted.
@@ -73,9 +74,8 @@ pub(super) struct Run {
     pub(super) git: Git,
     pub(super) wanted: Arc<Wanted>,
     pub(super) lines: mpsc::Sender<String>,
-    /// The application's lock: every Git inherits it, so that it is held as long as one of them lives, also beyond
-    /// a crash of ours.
-    pub(super) lock: File,
+    /// Inherited by every Git.
+    pub(super) lock: ApplicationLock,
 }
 
 impl Run {
@@ -119,14 +119,14 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn start(call: Call, wanted: &'a Wanted, lock: &File) -> Result<Self, Trouble> {
+    fn start(call: Call, wanted: &'a Wanted, lock: &ApplicationLock) -> Result<Self, Trouble> {
         let mut group = wanted.group();
         let child = Command::new("git")
             .args(&call.args)
             .env_clear()
             .envs(call.env)
             .current_dir(call.directory)
-            .stdin(lock.try_clone().map_err(Trouble::NoGit)?)
+            .stdin(lock.share().map_err(Trouble::NoGit)?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -239,4 +239,139 @@ fn wait_for(one: &Pipe, other: &Pipe) {
         .collect();
     // An interrupted wait is a short one.
     poll(&mut open, Some(&TICK)).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::SourceSettings;
+    use crate::model::ApplicationId;
+    use crate::source::places::Places;
+
+    /// A run in a folder of its own, and the lines that it says.
+    fn run(folder: &Path) -> (Run, mpsc::Receiver<String>) {
+        let places = Places::open(folder).unwrap();
+        let lock = places.lock(ApplicationId::from(Uuid::from_u128(1)), &SystemClock).unwrap();
+        let git = Git::new("/usr/bin:/bin".into(), places.home(), Vec::new(), &SourceSettings::default());
+        let (lines, said) = mpsc::channel(100);
+        (Run { git, wanted: Arc::default(), lines, lock }, said)
+    }
+
+    /// A call of Git that runs a script of ours.
+    fn script(folder: &Path, script: &str) -> Call {
+        let alias = format!("alias.script=!{script}");
+        let args = ["-c", &alias, "script"].map(Into::into).to_vec();
+        let env = vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())];
+        Call { name: "script", args, env, directory: folder.to_owned() }
+    }
+
+    /// Runs a script on a thread; the answer comes when it has ended.
+    fn on_a_thread(run: Run, call: Call) -> Receiver<Result<Vec<u8>, Trouble>> {
+        let (ended, end) = channel();
+        std::thread::spawn(move || ended.send(run.git(call)).unwrap());
+        end
+    }
+
+    #[test]
+    fn output_is_answered_and_lines_are_said_as_they_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, mut said) = run(folder.path());
+
+        let answer = run.git(script(folder.path(), "echo out; echo one >&2; echo two >&2")).unwrap();
+
+        assert_eq!(answer, b"out\n");
+        assert_eq!([said.try_recv().unwrap(), said.try_recv().unwrap()], ["one", "two"]);
+    }
+
+    #[test]
+    fn a_failure_has_the_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, _said) = run(folder.path());
+
+        let failed = run.git(script(folder.path(), "echo fatal: no >&2; exit 3"));
+
+        let Err(Trouble::Git(failure)) = failed else { panic!("{failed:?}") };
+        assert_eq!(failure.to_string(), "`git script` ended with exit status: 3: fatal: no");
+    }
+
+    #[test]
+    fn a_run_that_nobody_wants_any_more_ends_with_all_its_processes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, mut said) = run(folder.path());
+        let wanted = EndOnDrop(run.wanted.clone());
+        let end = on_a_thread(run, script(folder.path(), "sleep 100 & echo $! >&2; sleep 100"));
+        let grandchild = said.blocking_recv().unwrap();
+
+        drop(wanted);
+
+        let ended = end.recv_timeout(Duration::from_secs(2)).unwrap();
+        assert!(matches!(ended, Err(Trouble::Unwanted)), "{ended:?}");
+        assert_gone(&grandchild);
+    }
+
+    #[test]
+    fn a_run_that_ignores_sigterm_is_killed_after_its_grace() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, mut said) = run(folder.path());
+        let wanted = EndOnDrop(run.wanted.clone());
+        let stubborn = "trap '' TERM; echo $$ >&2; while true; do sleep 0.1; done";
+        let end = on_a_thread(run, script(folder.path(), stubborn));
+        let process = said.blocking_recv().unwrap();
+
+        drop(wanted);
+
+        let ended = end.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(matches!(ended, Err(Trouble::Unwanted)), "{ended:?}");
+        assert_gone(&process);
+    }
+
+    #[test]
+    fn a_process_that_outlives_its_call_holds_nothing_up_and_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, mut said) = run(folder.path());
+
+        let end = on_a_thread(run, script(folder.path(), "sleep 100 & echo $! >&2"));
+
+        end.recv_timeout(Duration::from_secs(5)).unwrap().unwrap();
+        assert_gone(&said.blocking_recv().unwrap());
+    }
+
+    #[test]
+    fn what_is_watched_ends_a_call_that_outgrows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, _said) = run(folder.path());
+
+        let ended = run.git_watched(script(folder.path(), "sleep 100"), &|| Err(Trouble::too_large("too much")));
+
+        assert!(matches!(ended, Err(Trouble::Refused(_))), "{ended:?}");
+    }
+
+    #[test]
+    fn a_machine_without_git_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, _said) = run(folder.path());
+        let mut call = script(folder.path(), "true");
+        call.env = vec![("PATH".into(), folder.path().into())];
+
+        let ended = run.git(call);
+
+        assert!(matches!(ended, Err(Trouble::NoGit(_))), "{ended:?}");
+    }
+
+    /// Waits for the end of a process, which comes very soon or not at all.
+    fn assert_gone(process: &str) {
+        let pid = Pid::from_raw(process.parse().unwrap()).unwrap();
+        let Ok(end) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return };
+
+        let ended = poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&Timespec { tv_sec: 5, tv_nsec: 0 }));
+
+        assert_eq!(ended.unwrap(), 1, "{process} goes on");
+    }
 }

@@ -191,3 +191,174 @@ fn copy_file(from: &Path, to: &Path, executable: bool, hash: &mut Sha256) -> io:
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::sample::Local;
+    use super::*;
+    use crate::testing::source::contents;
+
+    /// A folder of that name with some files.
+    fn folder(local: &Local, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let folder = local.path(name);
+        fs::create_dir_all(&folder).unwrap();
+        for (path, text) in files {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    #[tokio::test]
+    async fn what_gitignore_names_and_every_env_stay_out() {
+        let local = Local::new();
+        let files = [
+            (".gitignore", "*.log\n/dist\n"),
+            ("a.log", "out"),
+            ("dist/x", "out"),
+            ("sub/dist/x", "in"),
+            ("sub/.gitignore", "local\n!kept.log\n"),
+            ("sub/local", "out"),
+            ("sub/kept.log", "in"),
+            (".env", "PASSWORD=1"),
+            ("sub/.env.production", "PASSWORD=2"),
+            (".envrc", "in"),
+            (".hidden", "in"),
+        ];
+        folder(&local, "shop", &files);
+
+        let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+        let taken: Vec<_> = contents(&checkout.directory).into_keys().collect();
+        assert_eq!(taken, [".envrc", ".gitignore", ".hidden", "sub/.gitignore", "sub/dist/x", "sub/kept.log"]);
+    }
+
+    #[tokio::test]
+    async fn modes_links_and_empty_folders_are_taken() {
+        let local = Local::new();
+        let shop = folder(&local, "shop", &[("run", "#!/bin/sh"), ("text", "text")]);
+        fs::set_permissions(shop.join("run"), Permissions::from_mode(0o700)).unwrap();
+        fs::create_dir(shop.join("empty")).unwrap();
+        symlink("text", shop.join("link")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, shop.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+
+        let checkout = local.check_out(&local.request("shop")).await.unwrap();
+
+        let taken: Vec<_> = contents(&checkout.directory).into_values().collect();
+        assert_eq!(taken, ["ltext", "x#!/bin/sh", "ftext"]);
+        assert!(checkout.directory.join("empty").is_dir());
+        assert!(local.heard().contains("`pipe` is neither a file nor a folder"), "{}", local.heard());
+    }
+
+    #[tokio::test]
+    async fn a_link_out_of_the_folder_is_refused() {
+        let local = Local::new();
+        symlink("/etc/passwd", folder(&local, "shop", &[]).join("out")).unwrap();
+
+        let refusal = local.check_out(&local.request("shop")).await.unwrap_err();
+
+        assert!(refusal.to_string().contains("`out`"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_home_directory_and_what_holds_it_are_refused_unless_allowed() {
+        let made = tempfile::tempdir().unwrap();
+        let home = made.path().join("ada");
+        fs::create_dir(&home).unwrap();
+        fs::write(home.join("file"), "text").unwrap();
+        for (path, allowed, taken) in
+            [(&*home, false, false), (made.path(), false, false), (Path::new("/"), true, false), (&*home, true, true)]
+        {
+            let local = Local::with(|config| {
+                config.home = Some(home.clone());
+                config.settings.allow_large_snapshots = allowed;
+            });
+            let mut wanted = local.request("x");
+            wanted.url = path.to_str().unwrap().parse().unwrap();
+
+            let checkout = local.check_out(&wanted).await;
+
+            assert_eq!(checkout.is_ok(), taken, "{checkout:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_too_large_is_refused_before_it_is_copied() {
+        let large = |allowed| {
+            let local = Local::with(|config| {
+                config.settings.snapshot_bytes_max = 10;
+                config.settings.allow_large_snapshots = allowed;
+            });
+            folder(&local, "shop", &[("file", "more than ten bytes")]);
+            local
+        };
+
+        let local = large(false);
+        let refusal = local.check_out(&local.request("shop")).await.unwrap_err();
+        assert_eq!(refusal.kind(), ErrorKind::Exhausted);
+        assert!(refusal.hint().unwrap().contains("--yes"));
+        let local = large(true);
+        assert!(local.check_out(&local.request("shop")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_folder_with_too_many_files_is_refused() {
+        let local = Local::with(|config| config.settings.files_max = 2);
+        folder(&local, "shop", &[("a", ""), ("b", ""), ("c", "")]);
+
+        let refusal = local.check_out(&local.request("shop")).await.unwrap_err();
+
+        assert_eq!(refusal.kind(), ErrorKind::Exhausted);
+    }
+
+    #[tokio::test]
+    async fn the_data_directory_is_no_part_of_the_folder_that_holds_it() {
+        let local = Local::new();
+        folder(&local, ".", &[("index.html", "hello")]);
+
+        let checkout = local.check_out(&local.request(".")).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory).into_keys().collect::<Vec<_>>(), ["index.html"]);
+        assert!(local.check_out(&local.request("data")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_base_directory_of_a_plain_folder_is_taken_alone() {
+        let local = Local::new();
+        folder(&local, "shop", &[("site/index.html", "hello"), ("notes", "no")]);
+        let mut wanted = local.request("shop");
+        wanted.base_directory = Some("site".parse().unwrap());
+
+        let checkout = local.check_out(&wanted).await.unwrap();
+
+        assert_eq!(contents(&checkout.directory).into_keys().collect::<Vec<_>>(), ["index.html"]);
+        wanted.base_directory = Some("none".parse().unwrap());
+        assert!(local.check_out(&wanted).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn equal_folders_have_equal_trees_and_any_difference_shows() {
+        let local = Local::new();
+        let variants: [&[(&str, &str)]; 5] = [
+            &[("a", "1"), ("b", "2")],
+            &[("a", "12"), ("b", "")],
+            &[("a", "1"), ("c", "2")],
+            &[("a", "2"), ("b", "1")],
+            &[("a", "1"), ("b", "2"), ("c", "")],
+        ];
+        let mut trees = BTreeSet::new();
+        for (n, files) in variants.iter().enumerate() {
+            folder(&local, &format!("v{n}"), files);
+            trees.insert(local.check_out(&local.request(&format!("v{n}"))).await.unwrap().commit.tree);
+        }
+        folder(&local, "again", variants[0]);
+
+        let again = local.check_out(&local.request("again")).await.unwrap();
+
+        assert_eq!(trees.len(), variants.len());
+        assert!(trees.contains(&again.commit.tree));
+    }
+}

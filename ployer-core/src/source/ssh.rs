@@ -17,7 +17,7 @@ use crate::model::{GitUrl, Secret, Transport};
 /// How the repositories of one checkout are reached.
 #[derive(Debug)]
 pub(super) struct Access {
-    known_hosts: PathBuf,
+    pub(super) known_hosts: PathBuf,
     /// The host that the application names: it alone is shown the deploy key.
     host: Option<String>,
     key: Option<KeyFile>,

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::model::CommitSha;
 
-/// A bare Git repository that a test fills. Needs `git` in the `PATH`.
+/// A Git repository that a test fills. Needs `git` in the `PATH`.
 #[derive(Debug)]
 pub struct Repository {
     path: PathBuf,
@@ -44,6 +44,16 @@ impl Repository {
         let repository = Self { path };
         std::fs::create_dir_all(&repository.path).unwrap();
         repository.git(&["init", "--quiet", "--bare", "--initial-branch=main"]);
+        repository
+    }
+
+    /// Makes one with a working tree that has `files`, committed to `main`.
+    pub fn with_work_tree(path: impl Into<PathBuf>, files: Files<'_>) -> Self {
+        let repository = Self { path: path.into() };
+        std::fs::create_dir_all(&repository.path).unwrap();
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        repository.commit("main", files, Push::OnTop);
+        repository.git(&["reset", "--quiet", "--hard"]);
         repository
     }
 
