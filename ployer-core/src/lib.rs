@@ -7,6 +7,7 @@ mod engine;
 pub mod error;
 mod facade;
 pub mod model;
+mod monitor;
 pub mod probe;
 pub mod proxy;
 pub mod runtime;

@@ -145,6 +145,7 @@ impl PloyerBuilder {
             source: self.open_source(&clock)?,
             probe: self.open_probe()?,
             holder: self.holder.clone().unwrap_or_else(installation::holder),
+            alone: false,
             news: watch::Sender::new(EventSeq::default()),
             store,
             servers,

@@ -25,7 +25,6 @@ mod walk;
 use jiff::Timestamp;
 
 use self::action::Action;
-#[allow(unused_imports, reason = "the performers name one-offs by it")]
 pub(crate) use self::converge::RELEASE_COMMAND;
 use self::decision::Decision;
 use self::seen::{Facts, Ground, Seen};

@@ -1,0 +1,96 @@
+//! The address book: which upstream addresses are somebody's, so that none is ever given to two.
+//!
+//! It follows from the stored states: seeded with all of them before the first actor begins, and kept in step with
+//! each state that is committed. Addresses that were found but are not committed yet are reserved meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::config::AddressRange;
+use crate::error::{Error, Result};
+use crate::model::ApplicationId;
+use crate::runtime::ContainerRuntime;
+
+/// How often a search begins again because others took what it had found.
+const ROUNDS: usize = 20;
+
+/// The addresses of all applications.
+#[derive(Debug, Default)]
+pub(super) struct AddressBook {
+    entries: Mutex<BTreeMap<ApplicationId, Entry>>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    committed: BTreeSet<SocketAddr>,
+    reserved: BTreeSet<SocketAddr>,
+}
+
+impl AddressBook {
+    /// Takes over what the state of an application says, as it was committed. While `searching`, addresses that
+    /// were found for it stay reserved.
+    pub(super) fn follow(&self, application: ApplicationId, committed: BTreeSet<SocketAddr>, searching: bool) {
+        let mut entries = self.entries();
+        let entry = entries.entry(application).or_default();
+        entry.committed = committed;
+        if !searching {
+            entry.reserved.clear();
+        }
+    }
+
+    /// Forgets an application that was deleted.
+    pub(super) fn forget(&self, application: ApplicationId) {
+        self.entries().remove(&application);
+    }
+
+    /// Finds `count` addresses that are free at this moment and nobody's, and reserves them for the application in
+    /// place of those that were reserved before.
+    ///
+    /// # Errors
+    ///
+    /// `Exhausted` if there are fewer.
+    pub(super) async fn find(
+        &self,
+        application: ApplicationId,
+        runtime: &dyn ContainerRuntime,
+        range: &AddressRange,
+        count: usize,
+    ) -> Result<Vec<SocketAddr>> {
+        for _ in 0..ROUNDS {
+            let taken: Vec<SocketAddr> = self.taken().into_iter().collect();
+            let found = runtime.free_addresses(range, &taken, count).await?;
+            if self.reserve(application, &found) {
+                return Ok(found);
+            }
+        }
+        Err(Error::conflict("other applications took every address that was found"))
+    }
+
+    fn taken(&self) -> BTreeSet<SocketAddr> {
+        let entries = self.entries();
+        entries.values().flat_map(|entry| entry.committed.iter().chain(&entry.reserved).copied()).collect()
+    }
+
+    /// Reserves `found` unless somebody was faster.
+    fn reserve(&self, application: ApplicationId, found: &[SocketAddr]) -> bool {
+        let mut entries = self.entries();
+        let is_taken = |address| entries.values().any(|entry| entry.has(address));
+        if found.iter().any(is_taken) {
+            return false;
+        }
+        entries.entry(application).or_default().reserved = found.iter().copied().collect();
+        true
+    }
+
+    /// Every write leaves the book whole, so a panic elsewhere cannot have broken it.
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<ApplicationId, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn has(&self, address: &SocketAddr) -> bool {
+        self.committed.contains(address) || self.reserved.contains(address)
+    }
+}

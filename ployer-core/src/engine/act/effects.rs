@@ -1,0 +1,202 @@
+//! The effects of one application that are under way: kept in step with what the machine names.
+//!
+//! New ones begin, those named again go on, those no longer named are dropped. An effect that changes a replica is
+//! not dropped half-way: the next one on that replica begins when it has ended. One that failed begins again after a
+//! growing pause; one that ended well but is still named, after the world was looked at again, a second later. They
+//! begin in one place, right after a decision was stored, and run within the actor's own task.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::{Sleep, sleep};
+
+use crate::engine::decide::action::Action;
+use crate::engine::decide::seen::Seen;
+use crate::error::{ErrorKind, Result};
+use crate::model::ReplicaName;
+
+/// The pause after a first failure; it doubles with each that follows.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause after a failure.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// When an effect is performed anew although it ended well.
+const PAUSE_ANEW: Duration = Duration::from_secs(1);
+
+/// Makes the effect of an action: one try.
+pub(super) trait Perform {
+    /// The effect, not begun yet.
+    fn perform(&self, action: &Action) -> BoxFuture<'static, Result<()>>;
+}
+
+/// The effects of one application that are under way.
+#[derive(Default)]
+pub(super) struct Effects {
+    running: Vec<Effect>,
+    /// Whether one ended, or may begin again, since a decision followed.
+    has_news: bool,
+}
+
+struct Effect {
+    action: Action,
+    progress: Progress,
+    failures: u32,
+    /// Whether the last decision names it.
+    is_named: bool,
+}
+
+enum Progress {
+    /// It begins with the next decision that names it.
+    Waiting,
+    UnderWay(BoxFuture<'static, Result<()>>),
+    /// It has ended; begins again when the pause is over and it is still named.
+    Paused(Pin<Box<Sleep>>),
+    /// It has ended well.
+    Done,
+}
+
+impl Effects {
+    /// Keeps the effects in step with the actions of a decision that was stored. None begins unless `may_begin`.
+    pub(super) fn follow(&mut self, actions: Vec<Action>, seen: &Seen, may_begin: bool, performer: &dyn Perform) {
+        self.has_news = false;
+        self.forget(&actions);
+        for action in actions {
+            match self.running.iter_mut().find(|effect| effect.action == action) {
+                Some(effect) => effect.name_again(seen),
+                None => self.running.push(Effect::new(action)),
+            }
+        }
+        if may_begin {
+            self.begin(performer);
+        }
+    }
+
+    /// Waits until an effect ends, or may begin again: until a decision is due.
+    pub(super) async fn end(&mut self) {
+        poll_fn(|context| if self.has_news { Poll::Ready(()) } else { self.poll(context) }).await;
+    }
+
+    /// Waits for something else while the effects go on.
+    pub(super) async fn alongside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = std::pin::pin!(other);
+        poll_fn(|context| {
+            while self.poll(context).is_ready() {}
+            other.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn forget(&mut self, actions: &[Action]) {
+        self.running.retain_mut(|effect| {
+            effect.is_named = actions.contains(&effect.action);
+            effect.is_named || effect.must_end()
+        });
+    }
+
+    fn begin(&mut self, performer: &dyn Perform) {
+        for at in 0..self.running.len() {
+            let effect = &self.running[at];
+            if effect.is_waiting() && !effect.action.changes().is_some_and(|name| self.is_changing(name)) {
+                let future = performer.perform(&effect.action);
+                self.running[at].progress = Progress::UnderWay(future);
+            }
+        }
+    }
+
+    fn is_changing(&self, name: &ReplicaName) -> bool {
+        self.running.iter().any(|effect| effect.must_end() && effect.action.changes() == Some(name))
+    }
+
+    /// Ready when an effect ended or a pause did.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        for at in 0..self.running.len() {
+            if self.running[at].poll(context).is_ready() {
+                if !self.running[at].is_named {
+                    self.running.remove(at);
+                }
+                self.has_news = true;
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Effect {
+    fn new(action: Action) -> Self {
+        Self { action, progress: Progress::Waiting, failures: 0, is_named: true }
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(self.progress, Progress::Waiting)
+    }
+
+    /// Whether it changes a replica at this moment, and so is not dropped.
+    fn must_end(&self) -> bool {
+        self.action.changes().is_some() && matches!(self.progress, Progress::UnderWay(_))
+    }
+
+    /// It is named again: where it has ended and the world was looked at since, it is not what it should be.
+    fn name_again(&mut self, seen: &Seen) {
+        if matches!(self.progress, Progress::Done) && !is_settled(&self.action, seen) {
+            self.progress = Progress::Paused(Box::pin(sleep(PAUSE_ANEW)));
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.progress {
+            Progress::Waiting | Progress::Done => Poll::Pending,
+            Progress::Paused(pause) => {
+                std::task::ready!(pause.as_mut().poll(context));
+                self.progress = Progress::Waiting;
+                Poll::Ready(())
+            }
+            Progress::UnderWay(future) => {
+                let result = std::task::ready!(future.as_mut().poll(context));
+                self.finish(result);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn finish(&mut self, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                self.failures = 0;
+                self.progress = Progress::Done;
+            }
+            Err(error) => {
+                let pause = PAUSE.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
+                self.failures += 1;
+                if error.kind() != ErrorKind::Unavailable || self.failures == 1 {
+                    tracing::warn!(action = ?self.action, error = %error.chain(), "an effect failed");
+                }
+                self.progress = Progress::Paused(Box::pin(sleep(pause)));
+            }
+        }
+    }
+}
+
+/// Whether an effect that ended well is not done again: its result counts, or the world was not looked at yet.
+fn is_settled(action: &Action, seen: &Seen) -> bool {
+    match action {
+        Action::Checkout { job, .. } | Action::Build { job, .. } | Action::ReleaseCommand { job, .. } => {
+            seen.jobs.contains_key(job)
+        }
+        Action::Start { name, .. }
+        | Action::KeepRunning { name }
+        | Action::Stop { name, .. }
+        | Action::Remove { name } => seen.busy.contains(name),
+        Action::HoldSlot(_)
+        | Action::FindAddresses { .. }
+        | Action::Probe { .. }
+        | Action::Route { .. }
+        | Action::Ask { .. }
+        | Action::WatchInFlight { .. }
+        | Action::Discard { .. }
+        | Action::Collect { .. }
+        | Action::Forget { .. } => false,
+    }
+}

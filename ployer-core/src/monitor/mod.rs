@@ -1,0 +1,3 @@
+//! The monitor: watches and records, never acts.
+
+pub(crate) mod retention;
