@@ -4,6 +4,7 @@
 //! the promise it checks, by the name that the trait's documentation gives it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a suite says that a promise is broken by panicking")]
 
+pub mod proxy;
 mod repository;
 pub mod runtime;
 pub mod sim;
@@ -11,4 +12,4 @@ pub mod source;
 pub mod store;
 
 pub use self::repository::{Content, Files, Push, Repository};
-pub use crate::{runtime_suite, source_suite, store_suite};
+pub use crate::{proxy_suite, runtime_suite, source_suite, store_suite};

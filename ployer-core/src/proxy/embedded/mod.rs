@@ -113,10 +113,10 @@ impl EmbeddedProxy {
         let address = first.local_addr().map_err(|e| Error::internal("the proxy's listener has no address", e))?;
         let threads = settings.threads.unwrap_or_else(cores).max(1);
         let until = clock.now().saturating_add(HOLD_AT_START).unwrap_or(jiff::Timestamp::MAX);
-        let restored = table_file.as_deref().and_then(|path| persist::restore(path, until));
-        let is_restored = restored.is_some();
+        let restored = table_file.as_deref().and_then(persist::restore);
+        let held_until = restored.as_ref().map(|_| until);
         let shared = Arc::new(Shared {
-            live: Live::new(restored.unwrap_or_default(), is_restored, threads)?,
+            live: Live::new(restored.unwrap_or_default(), held_until, threads)?,
             secret: Secret::new(&*clock)?,
             admissions: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
             connections: (0..threads).map(|_| 0.into()).collect(),

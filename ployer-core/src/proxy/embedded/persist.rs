@@ -1,17 +1,15 @@
 //! Persistence: the table on disk, so that a proxy that starts again knows its hosts.
 //!
-//! What is read is never routed by as it stands: its addresses may be somebody else's by now. It becomes a hold for
-//! every route, until a writer applies a table. A file that cannot be read costs the hold and nothing else, since the
-//! writer has the table too.
+//! What is read is not routed by: its addresses may be somebody else's by now. Every route of it is a hold until a
+//! writer applies a table (see `route`). A file that cannot be read costs the hold and nothing else, since the writer
+//! has the table too.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use crate::error::{Error, Result};
-use crate::model::{RouteTable, Target};
+use crate::model::RouteTable;
 
 /// Replaces the file: after a crash it holds the old table or the new one.
 pub(super) fn save(path: &Path, table: &RouteTable) -> Result<()> {
@@ -32,8 +30,8 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// The table of the file with every route held until `until`; `None` where there is none that can be read.
-pub(super) fn restore(path: &Path, until: Timestamp) -> Option<RouteTable> {
+/// The table of the file; `None` where there is none that can be read.
+pub(super) fn restore(path: &Path) -> Option<RouteTable> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
@@ -43,17 +41,10 @@ pub(super) fn restore(path: &Path, until: Timestamp) -> Option<RouteTable> {
         }
     };
     match serde_json::from_slice(&text) {
-        Ok(table) => Some(held(table, until)),
+        Ok(table) => Some(table),
         Err(e) => {
             tracing::warn!(path = %path.display(), error = %e, "the route table is not understood; nothing is held");
             None
         }
     }
-}
-
-fn held(mut table: RouteTable, until: Timestamp) -> RouteTable {
-    for route in table.routes.values_mut() {
-        route.target = Target::Hold { until };
-    }
-    table
 }

@@ -26,8 +26,8 @@ use crate::model::{ApplicationId, InFlight, ReleaseId, Revision, RouteTable, Tar
 pub(super) struct Routes {
     pub(super) generation: u64,
     table: RouteTable,
-    /// Read from a file and not yet confirmed by a writer.
-    restored: bool,
+    /// Every route is held until then, because the table was read from a file and no writer has confirmed it.
+    held_until: Option<Timestamp>,
     entries: Vec<Arc<Entry>>,
     places: BTreeMap<ApplicationId, usize>,
     hosts: HashMap<Box<str>, usize>,
@@ -99,10 +99,10 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Begins with `table`; a table that was read from a file is `restored`.
-    pub(super) fn new(table: RouteTable, restored: bool, threads: usize) -> Result<Self> {
+    /// Begins with `table`, whose routes are held until `held_until` if it was read from a file.
+    pub(super) fn new(table: RouteTable, held_until: Option<Timestamp>, threads: usize) -> Result<Self> {
         let mut peers = Peers::new();
-        let routes = compile(table, 1, restored, None, &mut peers, threads)?;
+        let routes = compile(table, 1, held_until, None, &mut peers, threads)?;
         Ok(Self {
             current: ArcSwap::from_pointee(routes),
             generation: AtomicU64::new(1),
@@ -156,12 +156,12 @@ impl Live {
     ) -> Result<Revision> {
         let _writer = lock(&self.writer);
         let present = self.load();
-        if table.revision == present.table.revision && !present.restored {
+        if table.revision == present.table.revision && present.held_until.is_none() {
             return Ok(table.revision);
         }
         fence(present.table.revision, table.revision, expected)?;
         let generation = present.generation + 1;
-        let routes = compile(table.clone(), generation, false, Some(&present), &mut lock(&self.peers), self.threads)?;
+        let routes = compile(table.clone(), generation, None, Some(&present), &mut lock(&self.peers), self.threads)?;
         save(table)?;
         self.swap(routes);
         Ok(table.revision)
@@ -196,7 +196,7 @@ fn fence(present: Revision, next: Revision, expected: Revision) -> Result<()> {
 fn compile(
     table: RouteTable,
     generation: u64,
-    restored: bool,
+    held_until: Option<Timestamp>,
     before: Option<&Routes>,
     peers: &mut Peers,
     threads: usize,
@@ -213,13 +213,16 @@ fn compile(
         let known = before.and_then(|b| b.of(application));
         places.insert(application, entries.len());
         entries.push(Arc::new(Entry {
-            destination: destination(&route.target, peers, threads)?,
+            destination: match held_until {
+                Some(until) => Destination::Hold { until },
+                None => destination(&route.target, peers, threads)?,
+            },
             tallies: known.map_or_else(|| Arc::new(Tallies::new(threads)), |e| Arc::clone(&e.tallies)),
             waiting: known.map(|e| Arc::clone(&e.waiting)).unwrap_or_default(),
         }));
     }
     let fallback = table.fallback.and_then(|application| places.get(&application).copied());
-    Ok(Routes { generation, table, restored, entries, places, hosts, fallback })
+    Ok(Routes { generation, table, held_until, entries, places, hosts, fallback })
 }
 
 fn destination(target: &Target, peers: &mut Peers, threads: usize) -> Result<Destination> {
