@@ -14,6 +14,8 @@ const TAIL_LINES_MAX: usize = 50;
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     line: Vec<u8>,
+    /// A carriage return was seen: the line is redrawn, or ends here as SSH ends lines.
+    returned: bool,
     /// The phase that is being redrawn and the tenth it has reached.
     redrawn: Option<(String, u32)>,
     tail: VecDeque<String>,
@@ -23,9 +25,12 @@ impl Lines {
     /// Takes the next bytes; says the lines that end in them.
     pub(super) fn take(&mut self, bytes: &[u8], say: &mut dyn FnMut(String)) {
         for &byte in bytes {
+            if std::mem::take(&mut self.returned) && byte != b'\n' {
+                self.finish(false, say);
+            }
             match byte {
                 b'\n' => self.finish(true, say),
-                b'\r' => self.finish(false, say),
+                b'\r' => self.returned = true,
                 _ if self.line.len() < LINE_BYTES_MAX => self.line.push(byte),
                 _ => {}
             }
@@ -101,6 +106,14 @@ mod tests {
 
         assert_eq!(said, ["remote: Counting", "fatal: nope"]);
         assert_eq!(tail, "remote: Counting\nfatal: nope");
+    }
+
+    #[test]
+    fn lines_that_end_as_those_of_ssh_are_whole_lines() {
+        let (said, tail) = lines_of(&["Permission denied (publickey).\r", "\nfatal: no\r\n"]);
+
+        assert_eq!(said, ["Permission denied (publickey).", "fatal: no"]);
+        assert_eq!(tail, "Permission denied (publickey).\nfatal: no");
     }
 
     #[test]

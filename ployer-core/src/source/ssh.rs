@@ -118,9 +118,9 @@ pub(super) fn command(known_hosts: &Path, key: Option<&Path>) -> String {
     shell_words::join(words)
 }
 
-/// A path as `ssh` reads it in an option: `%` would begin a token.
+/// A path as `ssh` reads it between quotes in an option: `%` would begin a token.
 fn literal(path: &Path) -> String {
-    path.display().to_string().replace('%', "%%")
+    path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%")
 }
 
 #[cfg(test)]
