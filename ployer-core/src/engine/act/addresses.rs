@@ -94,3 +94,68 @@ impl Entry {
         self.committed.contains(address) || self.reserved.contains(address)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::engine::act::fakes::World;
+
+    fn range() -> AddressRange {
+        AddressRange { ports: 20_000..=20_004, ..AddressRange::default() }
+    }
+
+    fn ports(addresses: &[SocketAddr]) -> Vec<u16> {
+        addresses.iter().map(SocketAddr::port).collect()
+    }
+
+    fn ids() -> (ApplicationId, ApplicationId) {
+        (ApplicationId::new(&SystemClock), ApplicationId::new(&SystemClock))
+    }
+
+    #[tokio::test]
+    async fn two_applications_that_search_at_once_find_different_addresses() {
+        let (book, world, (shop, blog)) = (AddressBook::default(), World::default(), ids());
+
+        let range = range();
+        let (first, second) = tokio::join!(book.find(shop, &world, &range, 2), book.find(blog, &world, &range, 2));
+
+        let mut all = ports(&[first.unwrap(), second.unwrap()].concat());
+        all.sort_unstable();
+        assert_eq!(all, [20_000, 20_001, 20_002, 20_003]);
+    }
+
+    #[tokio::test]
+    async fn an_address_of_a_committed_state_is_not_given_out_again() {
+        let (book, world, (shop, blog)) = (AddressBook::default(), World::default(), ids());
+        book.follow(shop, "127.0.0.1:20000".parse().into_iter().collect(), false);
+
+        let found = book.find(blog, &world, &range(), 1).await.unwrap();
+
+        assert_eq!(ports(&found), [20_001]);
+    }
+
+    #[tokio::test]
+    async fn a_found_address_stays_reserved_until_the_search_is_over() {
+        let (book, world, (shop, blog)) = (AddressBook::default(), World::default(), ids());
+        let found = book.find(shop, &world, &range(), 1).await.unwrap();
+
+        book.follow(shop, BTreeSet::new(), true);
+        let while_searching = book.find(blog, &world, &range(), 1).await.unwrap();
+        book.follow(shop, found.iter().copied().collect(), false);
+        book.follow(blog, BTreeSet::new(), false);
+        let afterwards = book.find(blog, &world, &range(), 1).await.unwrap();
+
+        assert_eq!((ports(&while_searching), ports(&afterwards)), (vec![20_001], vec![20_001]));
+    }
+
+    #[tokio::test]
+    async fn what_a_deleted_application_had_is_free_again() {
+        let (book, world, (shop, blog)) = (AddressBook::default(), World::default(), ids());
+        book.find(shop, &world, &range(), 5).await.unwrap();
+
+        book.forget(shop);
+
+        assert_eq!(book.find(blog, &world, &range(), 5).await.unwrap().len(), 5);
+    }
+}

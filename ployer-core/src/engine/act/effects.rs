@@ -200,3 +200,186 @@ fn is_settled(action: &Action, seen: &Seen) -> bool {
         | Action::Forget { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::oneshot;
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+    use crate::engine::decide::seen::Slot;
+    use crate::error::Error;
+
+    /// Effects that end when the test says so.
+    #[derive(Default)]
+    struct Stage {
+        begun: Mutex<Vec<String>>,
+        ends: Mutex<BTreeMap<String, oneshot::Sender<Result<()>>>>,
+        dropped: Arc<Mutex<Vec<String>>>,
+    }
+
+    struct OnDrop(String, Arc<Mutex<Vec<String>>>);
+
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.1.lock().unwrap().push(self.0.clone());
+        }
+    }
+
+    impl Perform for Stage {
+        fn perform(&self, action: &Action) -> BoxFuture<'static, Result<()>> {
+            let name = name_of(action);
+            let (send, receive) = oneshot::channel();
+            self.begun.lock().unwrap().push(name.clone());
+            self.ends.lock().unwrap().insert(name.clone(), send);
+            let guard = OnDrop(name, Arc::clone(&self.dropped));
+            Box::pin(async move {
+                let _guard = guard;
+                receive.await.unwrap_or(Ok(()))
+            })
+        }
+    }
+
+    impl Stage {
+        fn end(&self, name: &str, result: Result<()>) {
+            self.ends.lock().unwrap().remove(name).unwrap().send(result).unwrap();
+        }
+
+        fn begun(&self) -> Vec<String> {
+            std::mem::take(&mut self.begun.lock().unwrap())
+        }
+
+        fn dropped(&self) -> Vec<String> {
+            self.dropped.lock().unwrap().clone()
+        }
+    }
+
+    fn name_of(action: &Action) -> String {
+        match action {
+            Action::Stop { name, .. } => format!("stop {name}"),
+            Action::Remove { name } => format!("remove {name}"),
+            Action::HoldSlot(_) => "hold".to_owned(),
+            _ => "other".to_owned(),
+        }
+    }
+
+    fn stop(name: &str) -> Action {
+        Action::Stop { name: name.parse().unwrap(), grace: Duration::from_secs(10) }
+    }
+
+    fn remove(name: &str) -> Action {
+        Action::Remove { name: name.parse().unwrap() }
+    }
+
+    async fn settle(effects: &mut Effects) -> bool {
+        timeout(Duration::from_millis(1), effects.end()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_effect_that_is_named_again_goes_on_undisturbed() {
+        let (stage, mut effects) = (Stage::default(), Effects::default());
+
+        effects.follow(vec![Action::HoldSlot(Slot::Build)], &Seen::default(), true, &stage);
+        settle(&mut effects).await;
+        effects.follow(vec![Action::HoldSlot(Slot::Build)], &Seen::default(), true, &stage);
+
+        assert_eq!(stage.begun(), ["hold"]);
+        assert!(stage.dropped().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_effect_that_is_no_longer_named_is_dropped() {
+        let (stage, mut effects) = (Stage::default(), Effects::default());
+        effects.follow(vec![Action::HoldSlot(Slot::Build)], &Seen::default(), true, &stage);
+        settle(&mut effects).await;
+
+        effects.follow(Vec::new(), &Seen::default(), true, &stage);
+
+        assert_eq!(stage.dropped(), ["hold"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_of_a_replica_is_ended_before_the_next_begins() {
+        let (stage, mut effects) = (Stage::default(), Effects::default());
+        effects.follow(vec![stop("a"), stop("b")], &Seen::default(), true, &stage);
+        settle(&mut effects).await;
+
+        effects.follow(vec![remove("a")], &Seen::default(), true, &stage);
+        assert_eq!(stage.begun(), ["stop a", "stop b"]);
+        assert!(stage.dropped().is_empty(), "what was begun on a replica is not dropped");
+        stage.end("stop a", Ok(()));
+        assert!(settle(&mut effects).await);
+        effects.follow(vec![remove("a")], &Seen::default(), true, &stage);
+
+        assert_eq!(stage.begun(), ["remove a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_effect_begins_again_after_growing_pauses() {
+        let (stage, mut effects) = (Stage::default(), Effects::default());
+        let mut pauses = Vec::new();
+
+        for _ in 0..8 {
+            effects.follow(vec![stop("a")], &Seen::default(), true, &stage);
+            assert_eq!(stage.begun(), ["stop a"]);
+            stage.end("stop a", Err(Error::unavailable("the runtime")));
+            effects.end().await;
+            effects.follow(vec![stop("a")], &Seen::default(), true, &stage);
+            let failed_at = tokio::time::Instant::now();
+            effects.end().await;
+            pauses.push(failed_at.elapsed().as_millis());
+        }
+
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_effect_that_ended_well_begins_again_only_after_the_world_was_looked_at() {
+        let (stage, mut effects) = (Stage::default(), Effects::default());
+        let busy = Seen { busy: BTreeSet::from(["a".parse().unwrap()]), ..Seen::default() };
+        effects.follow(vec![stop("a")], &busy, true, &stage);
+        stage.end("stop a", Ok(()));
+        effects.end().await;
+        stage.begun();
+
+        effects.follow(vec![stop("a")], &busy, true, &stage);
+        advance(Duration::from_secs(60)).await;
+        assert!(!settle(&mut effects).await, "while nothing can be said of the replica it is not done again");
+        effects.follow(vec![stop("a")], &Seen::default(), true, &stage);
+        effects.end().await;
+        effects.follow(vec![stop("a")], &Seen::default(), true, &stage);
+
+        assert_eq!(stage.begun(), ["stop a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_effect_begins_while_the_lease_is_in_doubt() {
+        let (stage, mut effects) = (Stage::default(), Effects::default());
+
+        effects.follow(vec![stop("a")], &Seen::default(), false, &stage);
+        let begun_in_doubt = stage.begun();
+        effects.follow(vec![stop("a")], &Seen::default(), true, &stage);
+
+        assert!(begun_in_doubt.is_empty());
+        assert_eq!(stage.begun(), ["stop a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn effects_go_on_while_something_else_is_awaited() {
+        let (stage, mut effects) = (Stage::default(), Effects::default());
+        effects.follow(vec![stop("a")], &Seen::default(), true, &stage);
+        stage.end("stop a", Ok(()));
+
+        let answer = effects.alongside(async {
+            sleep(Duration::from_secs(1)).await;
+            42
+        });
+
+        assert_eq!(answer.await, 42);
+        assert_eq!(stage.dropped(), ["stop a"], "the effect ended meanwhile");
+        assert!(settle(&mut effects).await, "and a decision is due");
+    }
+}

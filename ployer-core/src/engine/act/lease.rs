@@ -175,3 +175,115 @@ fn held_by(lease: &Lease) -> Error {
     let message = format!("the engine of `{}` holds the lease until {}", lease.holder, lease.expires_at);
     Error::conflict(message).with_hint("stop it, or wait until its lease has ended")
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::engine::act::fakes::Stand;
+    use crate::store::Store;
+
+    async fn take(stand: &Stand, holder: &str) -> Result<HeldLease> {
+        HeldLease::take(Arc::new(EngineParts { holder: holder.to_owned(), ..stand.parts.clone() })).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_engine_is_told_who_holds_the_lease() {
+        let stand = Stand::new().await;
+        take(&stand, "first").await.unwrap();
+
+        let error = take(&stand, "second").await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.to_string().contains("`first`"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_was_given_back_is_taken_at_once_with_a_later_epoch() {
+        let stand = Stand::new().await;
+        let first = take(&stand, "first").await.unwrap();
+
+        first.give_back().await.unwrap();
+
+        assert_eq!(take(&stand, "second").await.unwrap().epoch(), first.epoch() + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_a_crash_left_behind_ends_by_itself() {
+        let stand = Stand::new().await;
+        drop(take(&stand, "first").await.unwrap());
+
+        advance(stand.parts.settings.engine.lease).await;
+
+        assert_eq!(take(&stand, "second").await.unwrap().epoch(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_certain_to_be_alone_takes_over_at_once() {
+        let stand = Stand::new().await;
+        drop(take(&stand, "first").await.unwrap());
+
+        let alone = EngineParts { alone: true, ..stand.parts.clone() };
+
+        assert_eq!(HeldLease::take(Arc::new(alone)).await.unwrap().epoch(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_from_a_clock_that_was_set_back_is_taken_once_nobody_renews_it() {
+        let stand = Stand::new().await;
+        let held = take(&stand, "first").await.unwrap();
+        let row = Lease { expires_at: Timestamp::MAX, ..held.held().row.clone() };
+        stand.store.commit(Commit::new(Actor::System, stand.parts.clock.now()).update(row)).await.unwrap();
+
+        assert_eq!(take(&stand, "second").await.unwrap().epoch(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_kept_as_long_as_it_is_renewed() {
+        let stand = Stand::new().await;
+        let held = take(&stand, "first").await.unwrap();
+
+        let lost = timeout(Duration::from_secs(3600), held.keep()).await;
+
+        assert!(lost.is_err());
+        assert!(held.is_fresh());
+        assert!(take(&stand, "second").await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_not_renewed_is_in_doubt_before_it_ends() {
+        let stand = Stand::new().await;
+        let held = take(&stand, "first").await.unwrap();
+
+        advance(stand.parts.settings.engine.lease_doubt).await;
+
+        assert!(!held.is_fresh());
+        assert!(take(&stand, "second").await.is_err(), "nobody else may have it yet");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_lost_the_lease_is_told_to_whom() {
+        let stand = Stand::new().await;
+        let first = take(&stand, "first").await.unwrap();
+        advance(stand.parts.settings.engine.lease).await;
+        take(&stand, "second").await.unwrap();
+
+        let error = first.keep().await;
+
+        assert!(error.to_string().contains("`second`"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_was_stored_but_reported_lost_does_not_end_the_engine() {
+        let stand = Stand::new().await;
+        let held = take(&stand, "first").await.unwrap();
+        let renewed = held.held().row.clone();
+        let commit = Commit::new(Actor::System, stand.parts.clock.now()).update(renewed).fenced(held.epoch());
+        stand.store.commit(commit).await.unwrap();
+
+        let lost = timeout(Duration::from_secs(60), held.keep()).await;
+
+        assert!(lost.is_err() && held.is_fresh());
+    }
+}

@@ -12,6 +12,8 @@ mod crew;
 mod effects;
 mod engine;
 mod facts;
+#[cfg(test)]
+mod fakes;
 mod gate;
 mod lease;
 mod observe;

@@ -190,3 +190,124 @@ impl Inner {
 fn is_dead(replica: &ReplicaSeen) -> bool {
     matches!(replica.state, ReplicaState::Exited(_))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::engine::act::fakes::{Stand, replica};
+    use crate::model::{Exit, Revision};
+
+    fn now() -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    fn name(text: &str) -> ReplicaName {
+        text.parse().unwrap()
+    }
+
+    fn listing(replica: ReplicaSeen) -> BTreeMap<ReplicaName, ReplicaSeen> {
+        BTreeMap::from([(replica.name.clone(), replica)])
+    }
+
+    fn ready(picture: &Picture, of: &str) {
+        let ready = Readiness { asked_at: now(), attempts: 1, ready_at: Some(now()), reason: None };
+        picture.judge(&name(of), picture.life(&name(of)), ready);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_of_a_replica_until_a_listing_that_began_after_its_effect() {
+        let stand = Stand::new().await;
+        let picture = Picture::default();
+        let running = || listing(replica(&stand, "a", ReplicaState::Running));
+
+        picture.begin(&name("a"));
+        picture.list(1, running(), BTreeMap::new(), now());
+        picture.end(&name("a"), 2);
+        picture.list(2, running(), BTreeMap::new(), now());
+        let after_an_older_listing = picture.read().busy.len();
+        picture.list(3, running(), BTreeMap::new(), now());
+
+        assert_eq!((after_an_older_listing, picture.read().busy.len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn an_older_listing_does_not_replace_a_newer_one() {
+        let stand = Stand::new().await;
+        let picture = Picture::default();
+        picture.list(2, BTreeMap::new(), BTreeMap::new(), now());
+
+        picture.list(1, listing(replica(&stand, "a", ReplicaState::Running)), BTreeMap::new(), now());
+
+        assert_eq!(picture.read().replicas, Some(BTreeMap::new()));
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_died_is_asked_anew_before_it_counts_as_ready() {
+        let stand = Stand::new().await;
+        let picture = Picture::default();
+        picture.list(1, listing(replica(&stand, "a", ReplicaState::Running)), BTreeMap::new(), now());
+        ready(&picture, "a");
+        let died = listing(replica(&stand, "a", ReplicaState::Exited(Exit::Code(1))));
+
+        let deaths = picture.deaths(&died);
+        picture.list(2, died.clone(), BTreeMap::from([(name("a"), vec!["ouch".to_owned()])]), now());
+
+        assert_eq!(deaths, BTreeSet::from([name("a")]));
+        assert!(!picture.read().is_ready(&name("a")));
+        assert_eq!(picture.read().output[&name("a")], ["ouch"]);
+        assert!(picture.deaths(&died).is_empty(), "a death counts once");
+    }
+
+    #[tokio::test]
+    async fn a_restart_by_the_runtime_is_a_death_too() {
+        let stand = Stand::new().await;
+        let picture = Picture::default();
+        picture.list(1, listing(replica(&stand, "a", ReplicaState::Running)), BTreeMap::new(), now());
+        let again = ReplicaSeen { restarts: 1, ..replica(&stand, "a", ReplicaState::Running) };
+
+        assert_eq!(picture.deaths(&listing(again)), BTreeSet::from([name("a")]));
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_an_earlier_life_says_nothing() {
+        let picture = Picture::default();
+        let asked_in = picture.life(&name("a"));
+
+        picture.restart(&name("a"), now());
+        let late = Readiness { asked_at: now(), attempts: 1, ready_at: Some(now()), reason: None };
+        picture.judge(&name("a"), asked_in, late);
+
+        assert!(!picture.read().is_ready(&name("a")));
+    }
+
+    #[tokio::test]
+    async fn what_answered_under_another_route_no_longer_counts() {
+        let picture = Picture::default();
+        let route = |reason: &str| {
+            let target = crate::model::Target::Unavailable { reason: reason.to_owned() };
+            Some(crate::model::Route { hosts: BTreeSet::new(), target })
+        };
+        picture.route(RouteSeen { route: route("a"), revision: Revision { epoch: 1, number: 1 } });
+        picture.update(|seen| seen.answered.insert(name("a")));
+
+        picture.route(RouteSeen { route: route("a"), revision: Revision { epoch: 1, number: 2 } });
+        let after_another_revision = picture.read().answered.len();
+        picture.route(RouteSeen { route: route("b"), revision: Revision { epoch: 1, number: 3 } });
+
+        assert_eq!((after_another_revision, picture.read().answered.len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_listing_without_news_wakes_nobody() {
+        let stand = Stand::new().await;
+        let picture = Picture::default();
+        picture.list(1, listing(replica(&stand, "a", ReplicaState::Running)), BTreeMap::new(), now());
+        picture.changed().await;
+
+        picture.list(2, listing(replica(&stand, "a", ReplicaState::Running)), BTreeMap::new(), now());
+
+        assert!(picture.changed().now_or_never().is_none());
+    }
+}
