@@ -76,3 +76,63 @@ pub(crate) async fn trim_logs(store: &dyn Store, application: ApplicationId, kep
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::model::{Actor, EventKind, NewEvent};
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Commit, Events};
+
+    /// A store with an event each minute.
+    async fn store(events: i64) -> MemoryStore {
+        let store = MemoryStore::new();
+        for minute in 0..events {
+            let at = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+            let event = NewEvent::global(EventKind::ServerChanged);
+            Store::commit(&store, Commit::new(Actor::System, at).event(event)).await.unwrap();
+        }
+        store
+    }
+
+    async fn first(store: &MemoryStore) -> u64 {
+        first_kept(store, store.last_event().await.unwrap().0).await.unwrap() + 1
+    }
+
+    fn after_minutes(minutes: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
+    }
+
+    #[tokio::test]
+    async fn events_beyond_the_number_that_is_kept_go() {
+        let store = store(50).await;
+        let limits = EventLimits { count_max: 20, ..EventLimits::default() };
+
+        trim_events(&store, after_minutes(50), &limits).await.unwrap();
+
+        assert_eq!(first(&store).await, 31);
+        assert_eq!(store.last_event().await.unwrap(), EventSeq(50));
+    }
+
+    #[tokio::test]
+    async fn events_that_are_too_old_go() {
+        let store = store(50).await;
+        let limits = EventLimits { age_max: Duration::from_secs(10 * 60), ..EventLimits::default() };
+
+        trim_events(&store, after_minutes(50), &limits).await.unwrap();
+
+        assert_eq!(first(&store).await, 41);
+    }
+
+    #[tokio::test]
+    async fn events_within_the_limits_stay_also_after_others_went() {
+        let store = store(50).await;
+        store.trim_events(EventSeq(7)).await.unwrap();
+
+        trim_events(&store, after_minutes(50), &EventLimits::default()).await.unwrap();
+
+        assert_eq!(first(&store).await, 8);
+    }
+}

@@ -248,3 +248,141 @@ async fn redactor(scope: &Scope, deployment: DeploymentId) -> Result<Redactor> {
     let versions = env.into_iter().map(|variable| variable.value).chain(release.into_values());
     Ok(Redactor::of(parts.secrets.as_ref(), versions).await)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::engine::act::fakes::Stand;
+    use crate::model::{Actor, Deployment, DeploymentKind, EnvVar, Secret, Version};
+    use crate::secrets::SecretStore;
+    use crate::store::{Commit, LogStore};
+
+    async fn deployment(stand: &Stand) -> DeploymentId {
+        let now = stand.parts.clock.now();
+        let id = DeploymentId::new(stand.parts.clock.as_ref());
+        let kind = DeploymentKind::Deploy { commit: None, cache: crate::model::BuildCache::Use };
+        let of = (stand.application.id, &stand.application.name, stand.server);
+        let row = Deployment::queued(id, of, Actor::System, kind, now);
+        let row = Deployment { status: crate::model::DeploymentStatus::Failed, ..row };
+        crate::store::Store::commit(stand.store.as_ref(), Commit::new(Actor::System, now).insert(row)).await.unwrap();
+        id
+    }
+
+    async fn texts(stand: &Stand, id: DeploymentId) -> Vec<(u64, String)> {
+        let page = stand.store.log(id, 0, 10_000).await.unwrap();
+        page.lines.into_iter().map(|line| (line.number, line.text)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_are_stored_while_the_work_goes_on() {
+        let stand = Stand::new().await;
+        let (scope, _tasks) = stand.scope().await;
+        let id = deployment(&stand).await;
+        let log = BuildLog::open(&scope, id).await.unwrap();
+
+        let meanwhile = log.during(async {
+            log.add("first");
+            sleep(Duration::from_millis(150)).await;
+            let meanwhile = texts(&stand, id).await.len();
+            log.add("second");
+            meanwhile
+        });
+
+        assert_eq!(meanwhile.await, 1);
+        assert_eq!(texts(&stand, id).await, [(1, "first".to_owned()), (2, "second".to_owned())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn numbering_goes_on_after_what_a_crash_left() {
+        let stand = Stand::new().await;
+        let (scope, _tasks) = stand.scope().await;
+        let id = deployment(&stand).await;
+        let before = BuildLog::open(&scope, id).await.unwrap();
+        before.during(async { before.add("before") }).await;
+        drop(before);
+
+        let after = BuildLog::open(&scope, id).await.unwrap();
+        after.during(async { after.add("after") }).await;
+
+        assert_eq!(texts(&stand, id).await, [(1, "before".to_owned()), (2, "after".to_owned())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn values_of_variables_never_reach_the_store() {
+        let stand = Stand::new().await;
+        let (scope, _tasks) = stand.scope().await;
+        let id = deployment(&stand).await;
+        let secret = Secret::from("hunter2hunter2");
+        let scope_of = crate::model::SecretScope::Application(stand.application.id);
+        let value = stand.world.put(scope_of, "KEY", &secret).await.unwrap();
+        let now = stand.parts.clock.now();
+        let (key, application_id) = ("KEY".parse().unwrap(), stand.application.id);
+        let row = EnvVar { application_id, key, version: Version::NEW, value, locked: false, updated_at: now };
+        stand.parts.store.commit(Commit::new(Actor::System, now).insert(row)).await.unwrap();
+
+        let log = BuildLog::open(&scope, id).await.unwrap();
+        log.during(async { log.add("using hunter2hunter2 to log in") }).await;
+
+        assert_eq!(texts(&stand, id).await, [(1, "using [redacted] to log in".to_owned())]);
+        assert_eq!(log.last(5), ["using [redacted] to log in"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_beginning_and_the_end_of_a_long_output_are_kept() {
+        let logs = LogLimits { head_bytes_max: 400, tail_bytes_max: 1_000, chunk_bytes: 200, ..LogLimits::default() };
+        let stand = Stand::with(Settings { logs, ..Settings::default() }).await;
+        let (scope, _tasks) = stand.scope().await;
+        let id = deployment(&stand).await;
+        let log = BuildLog::open(&scope, id).await.unwrap();
+
+        log.during(async {
+            for number in 1..=1_000 {
+                log.add(&format!("line {number:04}"));
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+
+        let lines = texts(&stand, id).await;
+        assert_eq!(lines.first().unwrap(), &(1, "line 0001".to_owned()));
+        assert_eq!(lines.last().unwrap(), &(1_000, "line 1000".to_owned()));
+        let kept: usize = lines.iter().map(|(_, text)| text.len() + LINE_COST).sum();
+        assert!((1_200..=1_400).contains(&kept), "{kept} bytes are kept");
+        let left_out = stand.store.log(id, 0, 1).await.unwrap().left_out;
+        assert_eq!(left_out + lines.len() as u64, 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_is_too_long_is_cut_between_two_characters() {
+        let logs = LogLimits { line_bytes_max: 5, ..LogLimits::default() };
+        let stand = Stand::with(Settings { logs, ..Settings::default() }).await;
+        let (scope, _tasks) = stand.scope().await;
+        let id = deployment(&stand).await;
+        let log = BuildLog::open(&scope, id).await.unwrap();
+
+        log.during(async { log.add("äöüß") }).await;
+
+        assert_eq!(texts(&stand, id).await, [(1, "äö".to_owned())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_output_of_the_oldest_deployments_goes() {
+        let logs = LogLimits { deployments_max: 2, ..LogLimits::default() };
+        let stand = Stand::with(Settings { logs, ..Settings::default() }).await;
+        let (scope, _tasks) = stand.scope().await;
+        let mut ids = Vec::new();
+
+        for _ in 0..4 {
+            ids.push(deployment(&stand).await);
+            let log = BuildLog::open(&scope, *ids.last().unwrap()).await.unwrap();
+            log.during(async { log.add("line") }).await;
+        }
+
+        let mut kept = Vec::new();
+        for id in ids {
+            kept.push(texts(&stand, id).await.len());
+        }
+        assert_eq!(kept, [0, 0, 1, 1]);
+    }
+}

@@ -56,6 +56,7 @@ impl<'a> Asking<'a> {
         let (mut pause, mut in_a_row) = (PAUSE, 0);
         loop {
             let life = self.scope.picture.life(self.name);
+            self.readiness.attempts += 1;
             let runtime = self.scope.reach.runtime.as_ref();
             let asked = self.scope.context.parts.probe.probe(runtime, &replica, check).await;
             match asked.unwrap_or_else(|error| Verdict::NotReady(error.chain())) {
@@ -80,6 +81,7 @@ impl<'a> Asking<'a> {
     async fn until_steady(mut self, lasting: Duration) -> Result<()> {
         loop {
             let life = self.scope.picture.life(self.name);
+            self.readiness.attempts += 1;
             self.fail(life, format!("it has not run for {} s yet", lasting.as_secs())).await;
             sleep(lasting).await;
             if self.runs() && self.pass(life).await {
@@ -114,9 +116,110 @@ impl<'a> Asking<'a> {
     }
 
     fn judge(&mut self, life: u64, ready_at: Option<Timestamp>, reason: Option<String>) {
-        self.readiness.attempts += 1;
         self.readiness.ready_at = ready_at;
         self.readiness.reason = reason;
         self.scope.picture.judge(self.name, life, self.readiness.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::engine::act::fakes::{Stand, replica};
+    use crate::engine::decide::state::Mode;
+
+    const A: &str = "a";
+
+    fn wanted() -> Wanted {
+        Wanted {
+            release: uuid::Uuid::from_u128(77).into(),
+            process: "web".parse().unwrap(),
+            index: 1,
+            address: None,
+            mode: Mode::Run,
+            passed: false,
+        }
+    }
+
+    async fn stand() -> (Stand, Scope, super::super::context::Tasks) {
+        let stand = Stand::new().await;
+        stand.world.things().replicas.insert(A.parse().unwrap(), replica(&stand, A, ReplicaState::Running));
+        let (scope, tasks) = stand.scope().await;
+        sleep(Duration::from_millis(1)).await;
+        (stand, scope, tasks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_is_asked_soon_at_first_and_less_often_later() {
+        let (stand, scope, _tasks) = stand().await;
+        stand.world.things().not_ready = Some("nothing listens".to_owned());
+        let (name, wanted) = (A.parse().unwrap(), wanted());
+
+        let asking = probe(&scope, &name, &wanted, &Gate::Listening);
+        assert!(timeout(Duration::from_secs(60), asking).await.is_err());
+
+        let readiness = scope.picture.read().readiness[&name].clone();
+        assert_eq!((readiness.ready_at, readiness.reason.as_deref()), (None, Some("nothing listens")));
+        assert!((100..200).contains(&readiness.attempts), "{}", readiness.attempts);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_path_must_answer_well_as_often_in_a_row_as_it_should() {
+        let (_stand, scope, _tasks) = stand().await;
+        let name = A.parse().unwrap();
+        let path = "/health".parse().unwrap();
+        let gate = Gate::Http { path, timeout: Duration::from_secs(1), threshold: 3 };
+
+        probe(&scope, &name, &wanted(), &gate).await.unwrap();
+
+        let readiness = scope.picture.read().readiness[&name].clone();
+        assert_eq!(readiness.attempts, 3);
+        assert!(readiness.ready_at.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_without_a_port_is_ready_after_running_so_long() {
+        let (_stand, scope, _tasks) = stand().await;
+        let name = A.parse().unwrap();
+        let began_at = Instant::now();
+
+        probe(&scope, &name, &wanted(), &Gate::Steady { lasting: Duration::from_secs(5) }).await.unwrap();
+
+        assert_eq!(began_at.elapsed(), Duration::from_secs(5));
+        assert!(scope.picture.read().is_ready(&name));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_started_again_meanwhile_has_its_whole_time_before_it() {
+        let (_stand, scope, _tasks) = stand().await;
+        let name: ReplicaName = A.parse().unwrap();
+        let began_at = Instant::now();
+        let wanted = wanted();
+        let gate = Gate::Steady { lasting: Duration::from_secs(5) };
+
+        let dying = async {
+            sleep(Duration::from_secs(4)).await;
+            scope.picture.restart(&name, scope.context.parts.clock.now());
+        };
+        let (result, ()) = tokio::join!(probe(&scope, &name, &wanted, &gate), dying);
+
+        result.unwrap();
+        assert_eq!(began_at.elapsed(), Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_lines_of_a_replica_that_is_not_ready_are_kept() {
+        let (stand, scope, _tasks) = stand().await;
+        stand.world.things().not_ready = Some("nothing listens".to_owned());
+        let name: ReplicaName = A.parse().unwrap();
+        stand.world.things().output.insert(name.clone(), vec!["listening on 3000".to_owned()]);
+
+        let wanted = wanted();
+        let asking = probe(&scope, &name, &wanted, &Gate::Listening);
+        assert!(timeout(Duration::from_secs(2), asking).await.is_err());
+
+        assert_eq!(scope.picture.read().output[&name], ["listening on 3000"]);
     }
 }

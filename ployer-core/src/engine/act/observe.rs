@@ -193,3 +193,66 @@ impl Strangers {
         self.suspected = suspected;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::act::fakes::{Stand, replica};
+    use crate::model::{EventSeq, Exit, ReplicaState};
+    use crate::store::Events;
+
+    fn put(stand: &Stand, replica: ReplicaSeen) {
+        stand.world.things().replicas.insert(replica.name.clone(), replica);
+    }
+
+    async fn soon() {
+        sleep(Duration::from_millis(5)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_come_during_a_listing_are_served_by_the_next() {
+        let stand = Stand::new().await;
+        stand.world.things().delays.insert("list", Duration::from_millis(10));
+        let (scope, _tasks) = stand.scope().await;
+        soon().await;
+
+        (0..100).for_each(|_| scope.reach.observer.look());
+        sleep(Duration::from_millis(100)).await;
+
+        assert_eq!(scope.reach.observer.begun(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_lines_of_a_replica_that_died_come_with_its_death() {
+        let stand = Stand::new().await;
+        put(&stand, replica(&stand, "a", ReplicaState::Running));
+        let (scope, _tasks) = stand.scope().await;
+        soon().await;
+        let name: ReplicaName = "a".parse().unwrap();
+        stand.world.things().output.insert(name.clone(), vec!["no database".to_owned()]);
+
+        put(&stand, replica(&stand, "a", ReplicaState::Exited(Exit::Code(1))));
+        scope.reach.observer.look();
+        soon().await;
+
+        let seen = scope.picture.read();
+        assert_eq!(seen.replica(&name).unwrap().state, ReplicaState::Exited(Exit::Code(1)));
+        assert_eq!(seen.output[&name], ["no database"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_workload_whose_application_is_unknown_is_reported_once_and_left_alone() {
+        let stand = Stand::new().await;
+        let mut stranger = replica(&stand, "stranger", ReplicaState::Running);
+        stranger.owner.application = ApplicationId::new(stand.parts.clock.as_ref());
+        put(&stand, stranger);
+        let (_scope, _tasks) = stand.scope().await;
+
+        sleep(Duration::from_secs(120)).await;
+
+        let events = stand.store.events(EventSeq(0), 100).await.unwrap();
+        let is_report = |event: &&crate::model::Event| matches!(event.kind, EventKind::UnknownWorkload { .. });
+        assert_eq!(events.iter().filter(is_report).count(), 1);
+        assert!(stand.world.calls().iter().all(|call| !call.contains("stranger")));
+    }
+}

@@ -201,3 +201,169 @@ async fn in_time<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| Error::new(ErrorKind::Timeout, "the proxy took too long to answer");
     timeout(PATIENCE, call).await.map_err(late)?
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::engine::act::context::Tasks;
+    use crate::engine::act::fakes::Stand;
+    use crate::engine::act::scope::Scope;
+    use crate::model::Target;
+
+    fn route(host: &str, reason: &str) -> Route {
+        let hosts = BTreeSet::from([host.parse().unwrap()]);
+        Route { hosts, target: Target::Unavailable { reason: reason.to_owned() } }
+    }
+
+    async fn soon() {
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    /// A writer that expects the application of the stand, and another one.
+    async fn writer(stand: &Stand) -> (Scope, Tasks, ApplicationId) {
+        let (scope, tasks) = stand.scope().await;
+        let other = stand.insert("blog").await.id;
+        scope.context.expect([scope.application, other]);
+        (scope, tasks, other)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_applied_before_every_application_has_said_what_it_wants() {
+        let stand = Stand::new().await;
+        let (scope, _tasks, other) = writer(&stand).await;
+
+        scope.reach.routes.want(scope.application, Some(route("shop.localhost", "a")));
+        scope.context.has_said(scope.application);
+        sleep(Duration::from_secs(5)).await;
+        let before = stand.world.calls();
+        scope.context.has_said(other);
+        soon().await;
+
+        assert!(before.is_empty());
+        assert_eq!(stand.world.calls(), ["apply 1.1"]);
+        assert_eq!(scope.picture.read().route.unwrap().route, Some(route("shop.localhost", "a")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_application_that_cannot_say_what_it_wants_keeps_its_route() {
+        let stand = Stand::new().await;
+        let (scope, _tasks, other) = writer(&stand).await;
+        stand.world.things().table.routes.insert(other, route("blog.localhost", "old"));
+
+        scope.reach.routes.want(scope.application, Some(route("shop.localhost", "a")));
+        scope.context.has_said(scope.application);
+        scope.context.lease.during(sleep(ROLL_CALL + Duration::from_secs(1))).await;
+
+        let routes = stand.world.things().table.routes.clone();
+        assert_eq!(routes[&other], route("blog.localhost", "old"));
+        assert_eq!(routes[&scope.application], route("shop.localhost", "a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_while_a_table_is_applied_goes_into_the_next_one_together() {
+        let stand = Stand::new().await;
+        stand.world.things().delays.insert("apply", Duration::from_millis(20));
+        let (scope, _tasks) = stand.scope().await;
+        let routes = &scope.reach.routes;
+        routes.want(scope.application, Some(route("shop.localhost", "0")));
+        sleep(Duration::from_millis(5)).await;
+
+        for turn in 1..=5 {
+            routes.want(scope.application, Some(route("shop.localhost", &turn.to_string())));
+        }
+        soon().await;
+
+        assert_eq!(stand.world.calls(), ["apply 1.1", "apply 1.2"]);
+        assert_eq!(scope.picture.read().route.unwrap().route, Some(route("shop.localhost", "5")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_that_lost_its_table_has_it_again_within_two_ticks() {
+        let stand = Stand::new().await;
+        let (scope, _tasks) = stand.scope().await;
+        scope.reach.routes.want(scope.application, Some(route("shop.localhost", "a")));
+        soon().await;
+
+        stand.world.things().table = RouteTable::default();
+        sleep(stand.parts.settings.engine.tick_busy * 2).await;
+
+        assert_eq!(stand.world.things().table.routes.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_table_that_could_not_be_applied_is_applied_again() {
+        let stand = Stand::new().await;
+        stand.world.fail_next("apply", ErrorKind::Unavailable);
+        let (scope, _tasks) = stand.scope().await;
+
+        scope.reach.routes.want(scope.application, Some(route("shop.localhost", "a")));
+        sleep(Duration::from_secs(1)).await;
+
+        assert_eq!(stand.world.things().table.routes.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_table_is_applied_while_the_lease_is_in_doubt() {
+        let stand = Stand::new().await;
+        let (scope, _tasks) = stand.scope().await;
+        soon().await;
+        let before = stand.world.calls().len();
+        advance(stand.parts.settings.engine.lease_doubt).await;
+
+        scope.reach.routes.want(scope.application, Some(route("shop.localhost", "a")));
+        soon().await;
+
+        assert_eq!(stand.world.calls().len(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_stays_with_whoever_has_it_until_that_gives_it_up() {
+        let stand = Stand::new().await;
+        let (scope, _tasks) = stand.scope().await;
+        let other = stand.insert("blog").await.id;
+        let routes = &scope.reach.routes;
+        routes.want(other, Some(route("www.example.com", "blog")));
+        soon().await;
+
+        routes.want(scope.application, Some(route("www.example.com", "shop")));
+        soon().await;
+        let hosts_before = stand.world.things().table.routes[&scope.application].hosts.len();
+        routes.want(other, None);
+        soon().await;
+
+        assert_eq!(hosts_before, 0);
+        assert_eq!(stand.world.things().table.routes[&scope.application], route("www.example.com", "shop"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_only_application_also_answers_for_other_hosts_where_that_is_set() {
+        let stand = Stand::with(Settings { fallback_single: true, ..Settings::default() }).await;
+        let (scope, _tasks) = stand.scope().await;
+        let other = stand.insert("blog").await.id;
+
+        scope.reach.routes.want(scope.application, Some(route("shop.localhost", "a")));
+        soon().await;
+        let alone = stand.world.things().table.fallback;
+        scope.reach.routes.want(other, Some(route("blog.localhost", "b")));
+        soon().await;
+
+        assert_eq!(alone, Some(scope.application));
+        assert_eq!(stand.world.things().table.fallback, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_route_of_a_deleted_application_goes_from_the_table() {
+        let stand = Stand::new().await;
+        let (scope, _tasks) = stand.scope().await;
+        scope.reach.routes.want(scope.application, Some(route("shop.localhost", "a")));
+        soon().await;
+
+        scope.reach.routes.forget(scope.application);
+        soon().await;
+
+        assert!(stand.world.things().table.routes.is_empty());
+    }
+}

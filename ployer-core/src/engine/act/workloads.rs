@@ -123,3 +123,111 @@ pub(super) async fn env(scope: &Scope, versions: &BTreeMap<EnvKey, SecretVersion
 fn no_process(release: &Release, process: &ProcessName) -> Error {
     Error::failed(format!("release `{}` has no process type `{process}`", release.id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::act::context::Tasks;
+    use crate::engine::act::fakes::Stand;
+    use crate::engine::decide::state::Mode;
+    use crate::model::{Actor, Artifact, Built, DeploymentId, ReleaseSpec};
+    use crate::store::Commit;
+
+    /// A scope with a release of one process type whose environment has these versions.
+    async fn stand(env: &[(&str, SecretVersion)]) -> (Stand, Scope, Tasks, Wanted) {
+        let stand = Stand::new().await;
+        let (scope, tasks) = stand.scope().await;
+        let web = ProcessSpec::new(ProcessName::web(), Some(Command(vec!["serve".to_owned()])));
+        let spec = ReleaseSpec { processes: vec![web], ..ReleaseSpec::default() };
+        let artifact = Artifact::Directory { path: "/artifacts/1".into() };
+        let built = Built { artifact, spec, reuse_key: String::new(), reused_from: None };
+        let now = stand.parts.clock.now();
+        let id = DeploymentId::new(stand.parts.clock.as_ref());
+        let mut release = Release::new(id, stand.application.id, stand.application.name.clone(), built, now);
+        release.env = env.iter().map(|(key, version)| (key.parse().unwrap(), *version)).collect();
+        let wanted = Wanted {
+            release: release.id,
+            process: ProcessName::web(),
+            index: 1,
+            address: Some("127.0.0.1:20000".parse().unwrap()),
+            mode: Mode::Run,
+            passed: false,
+        };
+        stand.parts.store.commit(Commit::new(Actor::System, now).insert(release)).await.unwrap();
+        (stand, scope, tasks, wanted)
+    }
+
+    fn name() -> ReplicaName {
+        "shop-1-web-1".parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_is_in_doubt_from_before_its_start_until_it_was_listed() {
+        let (stand, scope, _tasks, wanted) = stand(&[]).await;
+        stand.world.things().delays.insert("start", Duration::from_secs(1));
+
+        let starting = async {
+            start(&scope, &name(), &wanted).await.unwrap();
+            scope.picture.read().busy
+        };
+        let during = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            scope.picture.read().busy
+        };
+        let (after, during) = tokio::join!(starting, during);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+
+        assert!(during.contains(&name()) && after.contains(&name()));
+        let seen = scope.picture.read();
+        assert!(seen.busy.is_empty());
+        assert_eq!(seen.replica(&name()).unwrap().address, wanted.address);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_is_taken_is_told_apart_from_other_failures() {
+        let (stand, scope, _tasks, wanted) = stand(&[]).await;
+        let mut told = Vec::new();
+
+        for kind in [ErrorKind::Conflict, ErrorKind::Failed, ErrorKind::Unavailable] {
+            stand.world.fail_next("start", kind);
+            start(&scope, &name(), &wanted).await.unwrap_err();
+            let failures = scope.picture.read().start_failures;
+            told.push(failures.get(&name()).map(|failure| failure.address_taken));
+        }
+
+        assert_eq!(told, [Some(true), Some(false), None], "a runtime that does not answer is asked again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_succeeds_takes_its_earlier_failure_back() {
+        let (stand, scope, _tasks, wanted) = stand(&[]).await;
+        stand.world.fail_next("start", ErrorKind::Failed);
+        start(&scope, &name(), &wanted).await.unwrap_err();
+
+        start(&scope, &name(), &wanted).await.unwrap();
+
+        assert!(scope.picture.read().start_failures.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_cannot_be_read_stops_the_start_and_is_named() {
+        let missing = SecretVersion::from(uuid::Uuid::from_u128(99));
+        let (stand, scope, _tasks, wanted) = stand(&[("DATABASE_URL", missing)]).await;
+
+        start(&scope, &name(), &wanted).await.unwrap_err();
+
+        let cause = scope.picture.read().start_failures[&name()].cause.clone();
+        assert!(cause.contains("`DATABASE_URL`"), "{cause}");
+        assert!(stand.world.calls().is_empty(), "nothing starts with an empty environment");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runtime_that_never_answers_is_given_up() {
+        let (stand, scope, _tasks, _wanted) = stand(&[]).await;
+        stand.world.things().delays.insert("remove", Duration::from_secs(3600));
+
+        let error = remove(&scope, &name()).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
+}
