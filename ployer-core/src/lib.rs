@@ -1,6 +1,7 @@
 //! Ployer: deploys applications from Git onto your own machines.
 
 mod access;
+pub mod build;
 pub mod clock;
 pub mod config;
 mod engine;

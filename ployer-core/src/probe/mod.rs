@@ -12,6 +12,10 @@ use crate::error::Result;
 use crate::model::{Replica, RequestPath};
 use crate::runtime::ContainerRuntime;
 
+mod ask;
+
+pub use self::ask::Asking;
+
 /// What makes a replica ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
