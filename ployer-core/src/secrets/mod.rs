@@ -10,6 +10,9 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::model::{Secret, SecretScope, SecretVersion};
 
+pub mod encrypted;
+mod keyring;
+
 /// Keeps secret values.
 ///
 /// Implementors promise, and `testing::secrets` checks under the same names:
@@ -21,6 +24,10 @@ use crate::model::{Secret, SecretScope, SecretVersion};
 #[async_trait]
 pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
     /// Stores a value as a new version.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the value is larger than 1 MiB, `NotFound` if the scope names an application that is not there.
     async fn put(&self, scope: SecretScope, key: &str, value: &Secret) -> Result<SecretVersion>;
 
     /// The value of a version.
@@ -31,5 +38,9 @@ pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
     async fn get(&self, version: SecretVersion) -> Result<Secret>;
 
     /// Removes a version for good.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if what keeps the values does not answer.
     async fn purge(&self, version: SecretVersion) -> Result<()>;
 }

@@ -7,9 +7,10 @@
 pub mod proxy;
 mod repository;
 pub mod runtime;
+pub mod secrets;
 pub mod sim;
 pub mod source;
 pub mod store;
 
 pub use self::repository::{Content, Files, Push, Repository};
-pub use crate::{proxy_suite, runtime_suite, source_suite, store_suite};
+pub use crate::{proxy_suite, runtime_suite, secrets_suite, source_suite, store_suite};
