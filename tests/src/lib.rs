@@ -5,3 +5,4 @@
 
 pub mod component;
 pub mod git_server;
+pub mod tidy;
