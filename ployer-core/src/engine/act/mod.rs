@@ -25,6 +25,8 @@ mod release_command;
 mod routes;
 mod scope;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod workloads;
 
 pub(crate) use self::engine::{Engine, EngineParts, stop_applications};
