@@ -11,16 +11,11 @@ use super::checkout::{failed, fetch};
 use super::output::LINES;
 use super::scope::Scope;
 use super::workloads;
+use crate::build::{BuildSettings, plan};
 use crate::engine::decide::seen::{Job, JobEnd, JobKind};
 use crate::error::Result;
-use crate::model::{Application, Artifact, BuildCache, Built, Deployment, EnvVar, Release, ReleaseSpec, ReleaseState};
+use crate::model::{Application, Artifact, BuildCache, Built, Deployment, EnvVar, Release, ReleaseState};
 use crate::runtime::{ArtifactName, BuildRecipe, BuildRequest};
-
-/// What a source asks for.
-struct Plan {
-    recipe: BuildRecipe,
-    spec: ReleaseSpec,
-}
 
 /// The source of a deployment, as it was checked out.
 struct Source {
@@ -50,7 +45,9 @@ async fn make(
     log: &BuildLog,
 ) -> Result<Built> {
     let source = source(scope, application, deployment, log).await?;
-    let plan = plan(&source);
+    // It reads a few small files, so it is not worth a thread.
+    let plan = plan(&source.directory, &BuildSettings::from(application), scope.reach.runtime.capabilities())?;
+    plan.notes.iter().for_each(|note| log.add(note));
     let env = scope.context.parts.store.env_vars(application.id).await?;
     let reuse_key = reuse_key(&source.tree, &plan.recipe, &env);
     let name = ArtifactName { application: application.name.clone(), deployment: deployment.id };
@@ -92,11 +89,6 @@ async fn source(scope: &Scope, application: &Application, deployment: &Deploymen
     let commit = deployment.commit.as_ref().and_then(|commit| commit.sha.clone());
     let checkout = fetch(scope, application, deployment.id, commit, log).await?;
     Ok(Source { directory: checkout.directory, tree: checkout.commit.tree })
-}
-
-fn plan(_source: &Source) -> Plan {
-    let spec = ReleaseSpec { static_root: Some(PathBuf::new()), ..ReleaseSpec::default() };
-    Plan { recipe: BuildRecipe::Directory { command: None }, spec }
 }
 
 /// Equal keys mean equal artifacts: the tree, the recipe, and the environment where a command sees it.

@@ -91,11 +91,6 @@ impl Engine {
         Ok(Self { parts, lease })
     }
 
-    /// Its epoch.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.lease.epoch()
-    }
-
     /// Works until `stop` is cancelled, then parks what is under way and gives the lease back.
     ///
     /// # Errors

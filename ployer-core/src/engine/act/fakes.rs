@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
+use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -355,6 +356,7 @@ pub(super) struct Stand {
     pub(super) parts: EngineParts,
     pub(super) server: ServerId,
     pub(super) application: Application,
+    pub(super) source: TempDir,
 }
 
 impl Stand {
@@ -383,9 +385,18 @@ impl Stand {
         let server = ServerId::new(clock.as_ref());
         let row = Server::local(server, "local".parse().unwrap(), RuntimeKind::Custom, now);
         store.commit(Commit::new(Actor::System, now).insert(row)).await.unwrap();
-        let mut stand = Self { world, store, parts, server, application: application(server, clock.as_ref(), "shop") };
+        let source = tempfile::tempdir().unwrap();
+        world.things().checkout = Some(source.path().to_owned());
+        let shop = application(server, clock.as_ref(), "shop");
+        let mut stand = Self { world, store, parts, server, application: shop, source };
+        stand.write("index.html", "hello");
         stand.application = stand.insert("shop").await;
         stand
+    }
+
+    /// Puts a file into the source that is checked out.
+    pub(super) fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.source.path().join(name), content).unwrap();
     }
 
     /// Stores another application.

@@ -138,7 +138,7 @@ async fn a_build_that_fails_leaves_the_version_before_serving() {
 
     let failure = row.failure.unwrap();
     assert_eq!((row.status, failure.step), (DeploymentStatus::Failed, Step::Build));
-    assert_eq!(failure.output, ["building"]);
+    assert_eq!(failure.output.last().unwrap(), "building");
     assert!(matches!(stand.target(), Some(Target::Static { release, .. }) if release == first.into()));
     engine.stop().await;
 }
@@ -305,6 +305,199 @@ async fn nothing_holds_the_store_once_an_engine_has_ended() {
     tokio::task::yield_now().await;
 
     assert_eq!(Arc::strong_count(&stand.store), before);
+}
+
+/// A stand whose source is a Procfile application with a release command.
+async fn procfile() -> Stand {
+    let stand = Stand::new().await;
+    stand.write("Procfile", "web: serve\nrelease: migrate\n");
+    stand
+}
+
+fn replicas(stand: &Stand) -> Vec<String> {
+    stand.world.things().replicas.keys().map(ToString::to_string).collect()
+}
+
+fn count(stand: &Stand, call: &str) -> usize {
+    stand.world.calls().iter().filter(|made| made.starts_with(call)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_version_takes_over_and_the_old_one_is_removed() {
+    let stand = procfile().await;
+    let engine = Running::start(&stand).await;
+    let first = stand.deploy().await;
+    assert_eq!(stand.ended(first).await.failure, None);
+
+    stand.world.things().artifacts.clear();
+    let second = stand.deploy().await;
+    let row = stand.ended(second).await;
+    until(async || stand.store.deployment(first).await.unwrap().unwrap().retired_at).await;
+
+    assert_eq!(row.status, DeploymentStatus::Running);
+    assert_eq!(replicas(&stand), [format!("shop-{second}-web-1")]);
+    assert_eq!(row.receipt.unwrap().answered_by, [format!("shop-{second}-web-1")]);
+    assert_eq!(count(&stand, "run "), 2, "a release command for each deployment");
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_never_ready_fails_and_leaves_the_old_one_serving() {
+    let stand = procfile().await;
+    let engine = Running::start(&stand).await;
+    let first = stand.deploy().await;
+    stand.ended(first).await;
+
+    stand.world.things().not_ready = Some("nothing listens on port 20001".to_owned());
+    let second = stand.deploy().await;
+    let row = stand.ended(second).await;
+    sleep(Duration::from_secs(20)).await;
+
+    let failure = row.failure.unwrap();
+    assert_eq!((row.status, failure.step), (DeploymentStatus::Failed, Step::Gate));
+    assert!(failure.cause.contains("nothing listens on port 20001"), "{}", failure.cause);
+    assert_eq!(replicas(&stand), [format!("shop-{first}-web-1")]);
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_command_that_fails_starts_nothing_of_the_new_version() {
+    let stand = procfile().await;
+    let engine = Running::start(&stand).await;
+    let id = stand.deploy().await;
+    let name: crate::model::ReplicaName = format!("shop-{id}-release-command").parse().unwrap();
+    stand.world.things().exits.insert(name.clone(), crate::model::Exit::Code(3));
+    stand.world.things().output.insert(name, vec!["no such table".to_owned()]);
+
+    let row = stand.ended(id).await;
+
+    let failure = row.failure.unwrap();
+    assert_eq!((row.status, failure.step), (DeploymentStatus::Failed, Step::ReleaseCommand));
+    assert_eq!(failure.output.last().unwrap(), "no such table");
+    assert_eq!(count(&stand, "start "), 0);
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_command_that_a_crash_interrupted_is_never_begun_again() {
+    let stand = procfile().await;
+    stand.world.things().delays.insert("run", Duration::from_secs(5));
+    let engine = Running::start(&stand).await;
+    let id = stand.deploy().await;
+    sleep(Duration::from_secs(1)).await;
+
+    engine.crash().await;
+    let engine = Running::with(EngineParts { alone: true, ..stand.parts.clone() }).await;
+    let row = stand.ended(id).await;
+
+    assert_eq!((row.status, row.step), (DeploymentStatus::Failed, Step::ReleaseCommand));
+    assert_eq!(count(&stand, "run "), 0, "the first never came so far, and there is no second");
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_dies_before_it_is_ready_fails_with_its_last_lines() {
+    let stand = procfile().await;
+    stand.world.things().not_ready = Some("nothing listens".to_owned());
+    let engine = Running::start(&stand).await;
+    let id = stand.deploy().await;
+    let name: crate::model::ReplicaName = format!("shop-{id}-web-1").parse().unwrap();
+    until(async || stand.world.things().replicas.contains_key(&name).then_some(())).await;
+
+    stand.world.things().output.insert(name.clone(), vec!["Traceback".to_owned()]);
+    stand.world.things().replicas.get_mut(&name).unwrap().state = ReplicaState::Exited(crate::model::Exit::Code(1));
+    let row = stand.ended(id).await;
+
+    let failure = row.failure.unwrap();
+    assert!(failure.cause.contains("exit code 1"), "{}", failure.cause);
+    assert_eq!(failure.output, ["Traceback"]);
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_vanishes_is_started_again_and_the_route_is_right_within_two_ticks() {
+    let stand = procfile().await;
+    let engine = Running::start(&stand).await;
+    let id = stand.deploy().await;
+    stand.ended(id).await;
+    sleep(Duration::from_secs(60)).await;
+
+    stand.world.things().replicas.clear();
+    sleep(stand.parts.settings.engine.tick_idle * 2).await;
+
+    assert_eq!(replicas(&stand), [format!("shop-{id}-web-1")]);
+    assert!(matches!(stand.target(), Some(Target::Upstreams(upstreams)) if upstreams.len() == 1));
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_build_is_dropped_and_what_it_left_is_removed() {
+    let stand = procfile().await;
+    stand.world.things().delays.insert("build", Duration::from_secs(600));
+    let engine = Running::start(&stand).await;
+    let id = stand.deploy().await;
+    sleep(Duration::from_secs(1)).await;
+
+    let row = stand.store.deployment(id).await.unwrap().unwrap();
+    let now = stand.parts.clock.now();
+    let cancel = crate::model::Cancel { by: Actor::System, at: now, reason: "a wish".to_owned() };
+    let commit = Commit::new(Actor::System, now).update(Deployment { cancel: Some(cancel), ..row });
+    let event = EventKind::CancelRequested { deployment_id: id, reason: "a wish".to_owned() };
+    stand.commit(commit, event).await;
+    sleep(Duration::from_secs(2)).await;
+
+    let row = stand.store.deployment(id).await.unwrap().unwrap();
+    assert_eq!(row.status, DeploymentStatus::Cancelled);
+    assert_eq!(count(&stand, "build "), 0);
+    assert_eq!((count(&stand, "discard "), count(&stand, "remove_artifact ")), (1, 1));
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_application_has_no_replicas_and_starts_again_when_wanted() {
+    let stand = procfile().await;
+    let engine = Running::start(&stand).await;
+    let id = stand.deploy().await;
+    stand.ended(id).await;
+
+    stand.want(Wanted::Stopped).await;
+    until(async || stand.world.things().replicas.is_empty().then_some(())).await;
+    let while_stopped = stand.target();
+    stand.want(Wanted::Running).await;
+    until(async || matches!(stand.target(), Some(Target::Upstreams(_))).then_some(())).await;
+
+    assert!(matches!(while_stopped, Some(Target::Unavailable { .. })));
+    assert_eq!(replicas(&stand).len(), 1);
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_survives_a_crash_at_any_moment() {
+    for moment in (0..800).step_by(25) {
+        let stand = procfile().await;
+        let engine = Running::start(&stand).await;
+        let first = stand.deploy().await;
+        stand.ended(first).await;
+        let calls = ["checkout", "build", "run", "start", "apply", "ask", "stop", "remove"];
+        stand.world.things().delays.extend(calls.map(|call| (call, Duration::from_millis(60))));
+        stand.world.things().artifacts.clear();
+        let second = stand.deploy().await;
+        sleep(Duration::from_millis(moment)).await;
+
+        engine.crash().await;
+        let engine = Running::with(EngineParts { alone: true, ..stand.parts.clone() }).await;
+        let row = stand.ended(second).await;
+        sleep(Duration::from_secs(60)).await;
+
+        let serving = if row.status == DeploymentStatus::Running { second } else { first };
+        assert!(
+            row.status == DeploymentStatus::Running || row.step == Step::ReleaseCommand,
+            "after a crash at {moment} ms: {:?}",
+            row.failure
+        );
+        assert_eq!(replicas(&stand), [format!("shop-{serving}-web-1")], "after a crash at {moment} ms");
+        engine.stop().await;
+    }
 }
 
 #[test]

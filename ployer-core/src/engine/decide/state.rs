@@ -336,11 +336,6 @@ impl Wanted {
 }
 
 impl Desired {
-    /// The names of its replicas.
-    pub(crate) fn names(&self) -> BTreeSet<ReplicaName> {
-        self.replicas.keys().cloned().collect()
-    }
-
     /// The names of its replicas of `web`.
     pub(crate) fn web(&self) -> BTreeSet<ReplicaName> {
         self.replicas.iter().filter(|(_, wanted)| wanted.process.is_web()).map(|(name, _)| name.clone()).collect()
