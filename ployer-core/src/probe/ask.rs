@@ -17,10 +17,10 @@ const STATUS_BYTES_MAX: usize = 256;
 
 /// Asks replicas over the network.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asking;
+pub struct NetworkProbe;
 
 #[async_trait]
-impl Probe for Asking {
+impl Probe for NetworkProbe {
     async fn probe(&self, runtime: &dyn ContainerRuntime, replica: &Replica, check: &Check) -> Result<Verdict> {
         let Some(address) = replica.address else {
             return Ok(Verdict::NotReady("it has no address to ask".to_owned()));
@@ -155,7 +155,7 @@ mod tests {
         let wanted = wanted.parse().unwrap();
         let listening = listening.iter().map(|address| address.parse().unwrap()).collect();
         let runtime = Listening(listening, Mutex::new(Some(wanted)));
-        Asking.probe(&runtime, &replica(Some(wanted)), check).await.unwrap()
+        NetworkProbe.probe(&runtime, &replica(Some(wanted)), check).await.unwrap()
     }
 
     /// A replica that takes one request and answers with `answer`.

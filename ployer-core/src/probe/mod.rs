@@ -14,7 +14,7 @@ use crate::runtime::ContainerRuntime;
 
 mod ask;
 
-pub use self::ask::Asking;
+pub use self::ask::NetworkProbe;
 
 /// What makes a replica ready.
 #[derive(Clone, Debug, PartialEq, Eq)]

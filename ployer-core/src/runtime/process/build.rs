@@ -15,9 +15,10 @@ use super::environment::{Parts, expand};
 use super::files::{self, blocking, failed};
 use super::guest::{Guest, Pipes, Streaming, drained};
 use super::kin::{self, Marks};
+use super::places::{Place, Work};
 use super::release_dir::ReleaseDir;
 use super::shared::Shared;
-use super::spawn::{Launching, Pace};
+use super::spawn::{Call, Launching, Pace};
 use crate::error::{Error, Result};
 use crate::model::{Artifact, Command, Exit, InstanceId};
 use crate::runtime::{ArtifactName, BuildRecipe, BuildRequest, Builder, LogSink};
@@ -33,25 +34,27 @@ impl Builder for ProcessRuntime {
                 .with_hint("add a Procfile or a ployer.toml, or choose a server with Docker"));
         };
         self.charge().await?;
-        let place = self.shared.releases().join(request.application.to_string());
-        let release = ReleaseDir::at(place.join(request.artifact.deployment.to_string()));
+        let application = self.shared.releases().join(request.application.to_string());
+        let release = ReleaseDir::at(application.join(request.artifact.deployment.to_string()));
+        let place = self.places.take(request.artifact.deployment).await;
         kin::kill(&request.artifact, &self.marks(&request.artifact), None).await?;
         let (making, context) = (release.clone(), request.context.clone());
-        on_disk(&request.artifact, move || making.begin(&context)).await?;
+        on_disk(&request.artifact, &place, move |work| making.begin(&context, &|| work.go_on())).await?;
         if let Some(command) = command {
             self.run_build(request, command, &release.partial(), log).await?;
         }
         let making = release.clone();
-        on_disk(&request.artifact, move || making.finish()).await?;
+        on_disk(&request.artifact, &place, move |_| making.finish()).await?;
         Ok(Artifact::Directory { path: release.path().to_owned() })
     }
 
     async fn reuse(&self, artifact: &Artifact, name: &ArtifactName, _instance: InstanceId) -> Result<Artifact> {
         let source = self.directory(artifact)?;
         let release = ReleaseDir::at(source.with_file_name(name.deployment.to_string()));
+        let place = self.places.take(name.deployment).await;
         let making = release.clone();
-        on_disk(name, move || {
-            making.begin(&source)?;
+        on_disk(name, &place, move |work| {
+            making.begin(&source, &|| work.go_on())?;
             making.finish()
         })
         .await?;
@@ -65,8 +68,9 @@ impl Builder for ProcessRuntime {
     async fn remove(&self, name: &ArtifactName) -> Result<()> {
         self.charge().await?;
         kin::kill(name, &self.marks(name), None).await?;
+        let place = self.places.take(name.deployment).await;
         let (shared, deployment) = (Arc::clone(&self.shared), name.deployment.to_string());
-        on_disk(name, move || {
+        on_disk(name, &place, move |_| {
             files::remove_dir(&shared.tmp(&deployment))?;
             for application in std::fs::read_dir(shared.releases())? {
                 let application = application?.path();
@@ -92,7 +96,7 @@ impl ProcessRuntime {
     }
 
     fn marks(&self, name: &ArtifactName) -> Marks {
-        Marks::build(self.shared.instance, name.deployment)
+        Marks::guest(self.shared.instance, name.deployment)
     }
 
     async fn run_build(
@@ -102,7 +106,7 @@ impl ProcessRuntime {
         directory: &Path,
         log: &dyn LogSink,
     ) -> Result<()> {
-        let words = shell_words::join(&command.0);
+        let words = shell_words::join(&command.0).replace("$$", "$");
         log.line(&format!("$ {words}"));
         let launching = launching(&self.shared, request, command, directory)?;
         let marks = self.marks(&request.artifact);
@@ -164,19 +168,26 @@ fn launching(shared: &Shared, request: &BuildRequest, command: &Command, directo
     files::make_private_dir(&tmp).map_err(failed(format!("{} cannot be made", tmp.display())))?;
     let inherited = &shared.environment;
     let mut variables = Parts { inherited, tmp: &tmp, own: &request.env, address: None, volumes: &[] }.variables();
-    Marks::build(shared.instance, request.artifact.deployment).put_into(&mut variables);
+    Marks::guest(shared.instance, request.artifact.deployment).put_into(&mut variables);
     Ok(Launching {
         arguments: expand(command, &variables),
         variables,
         confinement: shared.confinement(vec![directory.to_owned(), tmp], Outside::Write),
         directory: directory.to_owned(),
+        call: Call::Within,
         pace: Pace::Yielding,
     })
 }
 
-async fn on_disk(name: &ArtifactName, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<()> {
+/// Blocking work on a release directory: nobody else is at it until that has ended.
+async fn on_disk(
+    name: &ArtifactName,
+    place: &Place,
+    act: impl FnOnce(&Work) -> io::Result<()> + Send + 'static,
+) -> Result<()> {
     let cannot = format!("the release directory {name} cannot be written");
-    blocking(move || work().map_err(failed(cannot))).await
+    let work = place.work();
+    blocking(move || act(&work).map_err(failed(cannot))).await
 }
 
 fn remove_if_empty(path: &Path) -> io::Result<()> {

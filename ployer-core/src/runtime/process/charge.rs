@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::files::{blocking, failed};
+use super::kin::{self, Marks};
 use super::record::{self, Record};
 use super::shared::Shared;
 use super::supervise::{Order, Supervisor};
@@ -58,6 +59,8 @@ impl Charge {
             _let_go_on_drop: let_go.clone().drop_guard(),
             let_go,
         };
+        // Builds and commands of a program that crashed write into what is built anew now.
+        kin::kill("a build", &Marks::any_guest(shared.instance), None).await?;
         let folder = shared.replicas();
         let (records, unreadable) = blocking(move || record::read_all(&folder)).await?;
         for error in unreadable {
@@ -65,7 +68,9 @@ impl Charge {
         }
         for record in records {
             let mut supervisor = Supervisor::new(Arc::clone(shared), record.name.clone());
-            supervisor.adopt(record.clone()).await?;
+            if let Err(error) = supervisor.adopt(record.clone()).await {
+                tracing::warn!(replica = %record.name, error = %error.chain(), "a replica is taken over in part");
+            }
             let handle = charge.spawn(supervisor);
             charge.supervisors().insert(record.name, handle);
         }

@@ -7,6 +7,7 @@ use super::guest::{Guest, Pipes, Streaming, drained, read_bounded, write_all};
 use super::kin::Marks;
 use super::record::Record;
 use super::shared::Shared;
+use super::spawn::{Call, Launching};
 use super::start;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Command, Secret};
@@ -40,7 +41,7 @@ pub(super) async fn run(
 async fn run_now(shared: &Arc<Shared>, record: Record, marks: Marks, input: Option<Secret>) -> Result<ExecOutput> {
     let here = Arc::clone(shared);
     let prepare = move || start::launching(&here, &record, &here.folder(&record.name).read_env()?);
-    let mut launching = blocking(prepare).await?;
+    let mut launching = Launching { call: Call::Within, ..blocking(prepare).await? };
     marks.put_into(&mut launching.variables);
     let started = Guest::start(launching, marks, Streaming::Apart, input.is_some(), shared.boot.clone()).await;
     let cannot = || failed("the command cannot be followed");

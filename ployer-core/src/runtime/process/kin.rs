@@ -5,10 +5,12 @@
 //! is not ours: nothing is ever signalled on its number alone.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use procfs::process::{ProcState, Process, Stat};
 use rustix::process::Signal;
+use uuid::Uuid;
 
 use super::environment::Variables;
 use super::files::blocking;
@@ -21,10 +23,8 @@ use crate::model::{InstanceId, ReplicaName};
 pub(super) const MARK_INSTANCE: &str = "PLOYER_INSTANCE";
 /// The replica that a process belongs to.
 pub(super) const MARK_REPLICA: &str = "PLOYER_REPLICA";
-/// Set beside a replica's mark where a process is a guest: a command run beside it.
-pub(super) const MARK_GUEST: &str = "PLOYER_EXEC";
-/// The artifact that a process builds.
-pub(super) const MARK_BUILD: &str = "PLOYER_BUILD";
+/// Set where a process is there for the sake of one call: a build, or a command beside a replica.
+pub(super) const MARK_GUEST: &str = "PLOYER_GUEST";
 
 /// How long killed processes may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
@@ -62,13 +62,18 @@ impl Marks {
         Self(vec![entry(MARK_INSTANCE, &instance), entry(MARK_REPLICA, name)])
     }
 
-    /// Those of everything that builds an artifact.
-    pub(super) fn build(instance: InstanceId, deployment: impl std::fmt::Display) -> Self {
-        Self(vec![entry(MARK_INSTANCE, &instance), entry(MARK_BUILD, &deployment)])
+    /// Those of a guest, and of nothing else.
+    pub(super) fn guest(instance: InstanceId, guest: impl fmt::Display) -> Self {
+        Self(vec![entry(MARK_INSTANCE, &instance), entry(MARK_GUEST, &guest)])
     }
 
-    /// Those of one command beside a replica, and of nothing else of that replica.
-    pub(super) fn and_guest(mut self, guest: uuid::Uuid) -> Self {
+    /// Those that all guests of an instance have.
+    pub(super) fn any_guest(instance: InstanceId) -> Self {
+        Self::guest(instance, "")
+    }
+
+    /// These, and those of one command beside a replica.
+    pub(super) fn and_guest(mut self, guest: Uuid) -> Self {
         self.0.push(entry(MARK_GUEST, &guest));
         self
     }
@@ -80,12 +85,12 @@ impl Marks {
     }
 
     fn are_in(&self, environ: &[u8]) -> bool {
-        let has = |mark: &Vec<u8>| environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_slice());
-        self.0.iter().all(has)
+        let fits = |mark: &[u8], entry: &[u8]| entry == mark || (mark.ends_with(b"=") && entry.starts_with(mark));
+        self.0.iter().all(|mark| environ.split(|byte| *byte == 0).any(|entry| fits(mark, entry)))
     }
 }
 
-fn entry(key: &str, value: &dyn std::fmt::Display) -> Vec<u8> {
+fn entry(key: &str, value: &dyn fmt::Display) -> Vec<u8> {
     format!("{key}={value}").into_bytes()
 }
 
@@ -134,9 +139,8 @@ pub(super) fn find(marks: &Marks, leader: Option<&Identity>) -> Vec<Kin> {
 
 /// The first process of a replica, found by its marks: it leads a group, and is older than whoever else does.
 pub(super) fn leader(marks: &Marks) -> Option<Kin> {
-    let is_guest = |kin: &Kin| {
-        environ(kin.pid).split(|byte| *byte == 0).any(|entry| entry.starts_with(format!("{MARK_GUEST}=").as_bytes()))
-    };
+    let guests = Marks(vec![entry(MARK_GUEST, &"")]);
+    let is_guest = |kin: &Kin| is_marked(kin.pid, &guests);
     find(marks, None).into_iter().filter(|kin| kin.pid == kin.group && !is_guest(kin)).min_by_key(|kin| kin.started)
 }
 
@@ -145,7 +149,7 @@ pub(super) fn leader(marks: &Marks) -> Option<Kin> {
 /// # Errors
 ///
 /// `Internal` if some are still there after [`GONE`]: the kernel holds them.
-pub(super) async fn kill(what: impl std::fmt::Display, marks: &Marks, leader: Option<&Identity>) -> Result<()> {
+pub(super) async fn kill(what: impl fmt::Display, marks: &Marks, leader: Option<&Identity>) -> Result<()> {
     for _ in 0..GONE.as_millis() / LOOK_AGAIN.as_millis() {
         let (marks, leader) = (marks.clone(), leader.cloned());
         if blocking(move || Ok(kill_once(&marks, leader.as_ref()))).await? == 0 {

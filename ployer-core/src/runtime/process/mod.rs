@@ -24,16 +24,20 @@ use crate::model::{
     RuntimeKind, Secret, Stats, VolumeName, Workload,
 };
 
+mod adopt;
 mod build;
 mod charge;
 mod confine;
+mod ending;
 mod environment;
 mod exec;
 mod files;
 mod guest;
 mod kin;
+mod lines;
 mod output;
 mod pidfd;
+mod places;
 mod record;
 mod release_dir;
 mod seal;
@@ -49,6 +53,7 @@ mod tests;
 use self::charge::Charge;
 use self::files::{blocking, failed};
 use self::kin::Marks;
+use self::places::Places;
 use self::record::{Kind, Launch, Phase, Record, absent};
 pub use self::shared::ProcessConfig;
 use self::shared::Shared;
@@ -61,6 +66,7 @@ use self::supervise::{Fresh, Order, Reply};
 pub struct ProcessRuntime {
     shared: Arc<Shared>,
     charge: Mutex<Option<Arc<Charge>>>,
+    places: Places,
 }
 
 impl ProcessRuntime {
@@ -70,7 +76,7 @@ impl ProcessRuntime {
     ///
     /// `Unsupported` without `/proc`; what the file system says if the data directory cannot be used.
     pub fn open(config: ProcessConfig) -> Result<Self> {
-        Ok(Self { shared: Arc::new(Shared::open(config)?), charge: Mutex::new(None) })
+        Ok(Self { shared: Arc::new(Shared::open(config)?), charge: Mutex::new(None), places: Places::default() })
     }
 
     async fn charge(&self) -> Result<Arc<Charge>> {
@@ -228,7 +234,8 @@ impl ContainerRuntime for ProcessRuntime {
 
     async fn logs(&self, name: &ReplicaName, query: &LogQuery) -> Result<BoxStream<'static, Result<OutputLine>>> {
         self.present(name).await?;
-        self.shared.output(&self.shared.folder(name)).lines(name, query).await
+        let output = self.shared.output(&self.shared.folder(name));
+        lines::read(output, name, query, Arc::clone(&self.shared.clock)).await
     }
 
     async fn stats(&self, name: &ReplicaName) -> Result<Stats> {

@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::kin;
 use super::record::Identity;
+use super::spawn::Spawned;
 use crate::model::Exit;
 
 /// A process that was there when it was opened.
@@ -89,6 +90,16 @@ impl Held {
             Err(Errno::SRCH) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Kills the group of a process that nobody wants, and lays it to rest. This may wait for a moment.
+pub(super) fn kill_group(unwanted: &Spawned) {
+    let Some(pid) = Pid::from_raw(unwanted.identity.pid) else { return };
+    let killed = process::kill_process_group(pid, Signal::KILL)
+        .and_then(|()| process::waitid(WaitId::PidFd(unwanted.fd.as_fd()), WaitIdOptions::EXITED));
+    if let Err(error) = killed {
+        tracing::warn!(%error, "{} cannot be killed", unwanted.identity);
     }
 }
 

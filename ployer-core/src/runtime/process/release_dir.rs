@@ -34,13 +34,13 @@ impl ReleaseDir {
         self.0.with_extension("old")
     }
 
-    /// Begins one with the files of `source`; what a crash has left of it is gone then.
-    pub(super) fn begin(&self, source: &Path) -> io::Result<()> {
+    /// Begins one with the files of `source`; what a crash has left of it is gone then. `go_on` is asked between files.
+    pub(super) fn begin(&self, source: &Path, go_on: &dyn Fn() -> io::Result<()>) -> io::Result<()> {
         files::remove_dir(&self.partial())?;
         if let Some(parent) = self.0.parent() {
             files::make_private_dir(parent)?;
         }
-        copy_tree(source, &self.partial())
+        copy_tree(source, &self.partial(), go_on)
     }
 
     /// Makes it durable, then puts it in its place, instead of one that is there.
@@ -69,13 +69,14 @@ impl ReleaseDir {
 
 /// Copies a tree: files with their rights, links as links, nothing else. Where the file system can, the copies share
 /// their blocks until one of them is written.
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_tree(from: &Path, to: &Path, go_on: &dyn Fn() -> io::Result<()>) -> io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
+        go_on()?;
         let entry = entry?;
         let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
         if kind.is_dir() {
-            copy_tree(&entry.path(), &target)?;
+            copy_tree(&entry.path(), &target, go_on)?;
         } else if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
         } else if kind.is_file() {
@@ -130,7 +131,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let release = ReleaseDir::at(root.path().join("app/one"));
 
-        release.begin(&source(root.path())).unwrap();
+        release.begin(&source(root.path()), &|| Ok(())).unwrap();
         assert!(!release.path().exists());
         release.finish().unwrap();
 
@@ -146,12 +147,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let release = ReleaseDir::at(root.path().join("app/one"));
         let source = source(root.path());
-        release.begin(&source).unwrap();
+        release.begin(&source, &|| Ok(())).unwrap();
         release.finish().unwrap();
         fs::create_dir_all(release.partial().join("half")).unwrap();
 
         fs::write(source.join("new"), "").unwrap();
-        release.begin(&source).unwrap();
+        release.begin(&source, &|| Ok(())).unwrap();
         release.finish().unwrap();
 
         assert!(release.path().join("new").exists());
@@ -159,13 +160,29 @@ mod tests {
     }
 
     #[test]
+    fn copying_stops_between_two_files_when_it_is_told_to() {
+        let root = tempfile::tempdir().unwrap();
+        let release = ReleaseDir::at(root.path().join("app/one"));
+        let asked = std::cell::Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            if asked.get() > 1 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        };
+
+        let error = release.begin(&source(root.path()), &stop).unwrap_err();
+
+        assert_eq!((error.kind(), asked.get()), (io::ErrorKind::Interrupted, 2));
+        assert!(!release.path().exists());
+    }
+
+    #[test]
     fn removing_takes_the_whole_and_the_half_and_may_be_repeated() {
         let root = tempfile::tempdir().unwrap();
         let release = ReleaseDir::at(root.path().join("app/one"));
         let source = source(root.path());
-        release.begin(&source).unwrap();
+        release.begin(&source, &|| Ok(())).unwrap();
         release.finish().unwrap();
-        release.begin(&source).unwrap();
+        release.begin(&source, &|| Ok(())).unwrap();
 
         release.remove().unwrap();
         release.remove().unwrap();

@@ -27,6 +27,7 @@ pub(super) struct Launching {
     pub(super) directory: PathBuf,
     pub(super) confinement: Option<Confinement>,
     pub(super) pace: Pace,
+    pub(super) call: Call,
 }
 
 /// What a process reads and writes.
@@ -44,6 +45,15 @@ pub(super) enum Pace {
     Yielding,
 }
 
+/// What the process is to the call that starts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// It goes on when the call is dropped.
+    Beyond,
+    /// It is there for the call's sake.
+    Within,
+}
+
 /// A process that was made.
 #[derive(Debug)]
 pub(super) struct Spawned {
@@ -59,8 +69,13 @@ pub(super) struct Spawned {
 pub(super) async fn spawn(launching: Launching, streams: Streams, boot: String) -> io::Result<Spawned> {
     let (done, result) = oneshot::channel();
     std::thread::Builder::new().name("ployer-spawn".to_owned()).spawn(move || {
-        // Whoever asked may be gone: what runs then is found by its marks.
-        let _gone = done.send(launch(launching, streams, boot));
+        let call = launching.call;
+        // Whoever asked may be gone. A replica that runs then is found by its marks.
+        if let Err(Ok(unwanted)) = done.send(launch(launching, streams, boot))
+            && call == Call::Within
+        {
+            pidfd::kill_group(&unwanted);
+        }
     })?;
     result.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts processes ended early")))
 }

@@ -1,7 +1,6 @@
 //! The start of a replica: from its record to a process.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use super::output::Output;
 use super::record::{Identity, Record};
 use super::shared::Shared;
 use super::sockets;
-use super::spawn::{self, Launching, Pace, Spawned, Streams};
+use super::spawn::{self, Call, Launching, Pace, Spawned, Streams};
 use crate::error::{Error, Result};
 use crate::model::{Exit, OutputStream, VolumeName};
 
@@ -75,6 +74,7 @@ pub(super) fn launching(shared: &Shared, record: &Record, sealed: &[u8]) -> Resu
         variables,
         confinement: shared.confinement(touched.collect(), Outside::Read),
         directory,
+        call: Call::Beyond,
         pace: Pace::Even,
     })
 }
@@ -91,7 +91,8 @@ pub(super) async fn spawn(shared: &Shared, output: &Output, launching: Launching
         Ok(spawned) => Ok(Started::Process(spawned)),
         Err(cause) => match refusal(&cause) {
             Some(exit) => {
-                complain(output, &program, &cause);
+                let reason = format!("cannot run `{program}`: {cause}");
+                output.complain(&reason).map_err(failed("the output of a replica cannot be written"))?;
                 Ok(Started::Refused(exit))
             }
             None => Err(failed(format!("`{program}` cannot be started"))(cause)),
@@ -106,16 +107,6 @@ fn refusal(cause: &io::Error) -> Option<Exit> {
         _ if cause.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => Some(Exit::Code(126)),
         io::ErrorKind::PermissionDenied => Some(Exit::Code(126)),
         _ => None,
-    }
-}
-
-/// Puts the reason where everybody looks for it: at the end of what the replica printed.
-fn complain(output: &Output, program: &str, cause: &io::Error) {
-    let complaint = format!("ployer: cannot run `{program}`: {cause}\n");
-    let path = output.path(OutputStream::Stderr);
-    let written = OpenOptions::new().append(true).open(path).and_then(|mut file| file.write_all(complaint.as_bytes()));
-    if let Err(error) = written {
-        tracing::warn!(%error, "the reason why a program cannot be run cannot be written");
     }
 }
 

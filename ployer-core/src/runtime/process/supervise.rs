@@ -6,14 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::files::blocking;
+use super::files::{blocking, failed};
 use super::kin::{self, Marks};
-use super::output::Output;
+use super::output::{Note, Output};
 use super::pidfd::Held;
 use super::record::{Folder, Identity, Kind, Phase, Record, absent};
 use super::shared::Shared;
@@ -65,34 +64,36 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
 /// Looks after one replica or one-off.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    shared: Arc<Shared>,
-    name: ReplicaName,
-    folder: Folder,
-    output: Output,
-    marks: Marks,
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: ReplicaName,
+    pub(super) folder: Folder,
+    pub(super) output: Output,
+    /// How much of it is noted.
+    pub(super) noted: [u64; 2],
+    pub(super) marks: Marks,
     /// What is on disk; `None` before the first start.
-    view: watch::Sender<Option<Record>>,
-    running: Option<Running>,
+    pub(super) view: watch::Sender<Option<Record>>,
+    pub(super) running: Option<Running>,
     /// Told to end: what is left then is killed.
-    kill_at: Option<Instant>,
-    restart_at: Option<Instant>,
-    pause: Duration,
+    pub(super) kill_at: Option<Instant>,
+    pub(super) restart_at: Option<Instant>,
+    pub(super) pause: Duration,
     /// Held while it starts again: not all begin at once.
-    slot: Option<OwnedSemaphorePermit>,
-    is_removing: bool,
+    pub(super) slot: Option<OwnedSemaphorePermit>,
+    pub(super) is_removing: bool,
     /// A start that came while it was ending.
-    next: Option<Order>,
-    wait_end: Vec<Reply<()>>,
-    wait_exit: Vec<Reply<Exit>>,
+    pub(super) next: Option<Order>,
+    pub(super) wait_end: Vec<Reply<()>>,
+    pub(super) wait_exit: Vec<Reply<Exit>>,
 }
 
 #[derive(Debug)]
-struct Running {
-    held: Held,
-    identity: Identity,
-    since: Instant,
+pub(super) struct Running {
+    pub(super) held: Held,
+    pub(super) identity: Identity,
+    pub(super) since: Instant,
     /// How its first process ended, while others of its group still run.
-    ended: Option<Exit>,
+    pub(super) ended: Option<Exit>,
 }
 
 enum Happened {
@@ -116,6 +117,7 @@ impl Supervisor {
             name,
             folder,
             shared,
+            noted: [0, 0],
             running: None,
             kill_at: None,
             restart_at: None,
@@ -130,39 +132,6 @@ impl Supervisor {
     /// What is known of it, now and later.
     pub(super) fn view(&self) -> watch::Receiver<Option<Record>> {
         self.view.subscribe()
-    }
-
-    /// Takes over what a program before left behind.
-    pub(super) async fn adopt(&mut self, record: Record) -> Result<()> {
-        let phase = record.phase.clone();
-        self.view.send_replace(Some(record));
-        match phase {
-            Phase::Ended(_) => {}
-            Phase::Running(identity) => self.adopt_process(Some(identity)).await?,
-            Phase::Starting => {
-                let found = kin::leader(&self.marks).map(|kin| kin.identity(&self.shared.boot));
-                self.adopt_process(found).await?;
-            }
-        }
-        match self.record() {
-            Some(record) if !record.wanted && self.running.is_some() => self.end(self.shared.pauses.grace),
-            Some(record) if record.starts_again() => self.restart_at = Some(Instant::now()),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    async fn adopt_process(&mut self, identity: Option<Identity>) -> Result<()> {
-        let identity = identity.filter(|identity| identity.boot == self.shared.boot);
-        let held = match &identity {
-            Some(identity) => Held::open(identity).map_err(|e| Error::internal("a process cannot be watched", e))?,
-            None => None,
-        };
-        let Some((held, identity)) = held.zip(identity) else {
-            kin::kill(&self.name, &self.marks, None).await?;
-            return self.change(|record| record.phase = Phase::Ended(Exit::Unknown)).await;
-        };
-        self.watch(held, identity).await
     }
 
     /// Looks after it until it is removed or `let_go` says so; then what runs goes on.
@@ -208,18 +177,14 @@ impl Supervisor {
         }
     }
 
-    async fn obey(&mut self, order: Order) {
+    pub(super) async fn obey(&mut self, order: Order) {
         match order {
             Order::Start { .. } | Order::Run { .. } if self.kill_at.is_some() => self.next = Some(order),
             Order::Start { fresh, reply } => answer(reply, self.start(*fresh).await),
             Order::Run { fresh, reply } => self.run_once(*fresh, reply).await,
             Order::Keep { reply } => answer(reply, self.keep().await),
             Order::Stop { grace, reply } => self.stop(grace, reply).await,
-            Order::Remove { reply } => {
-                self.is_removing = true;
-                self.wait_end.push(reply);
-                self.end(Duration::ZERO);
-            }
+            Order::Remove { reply } => self.remove(reply).await,
         }
     }
 
@@ -276,7 +241,7 @@ impl Supervisor {
         }
     }
 
-    async fn watch(&mut self, held: Held, identity: Identity) -> Result<()> {
+    pub(super) async fn watch(&mut self, held: Held, identity: Identity) -> Result<()> {
         self.running = Some(Running { held, identity: identity.clone(), since: Instant::now(), ended: None });
         self.change(|record| record.phase = Phase::Running(identity)).await
     }
@@ -306,92 +271,27 @@ impl Supervisor {
     async fn stop(&mut self, grace: Duration, reply: Reply<()>) {
         self.restart_at = None;
         let is_over = self.running.is_none() && self.record().is_none_or(|record| record.kind == Kind::OneOff);
-        if !is_over && let Err(error) = self.change(|record| record.wanted = false).await {
-            return answer(reply, Err(error));
-        }
+        let told = if is_over { Ok(()) } else { self.change(|record| record.wanted = false).await };
         if self.running.is_none() {
-            return answer(reply, Ok(()));
+            return answer(reply, told);
         }
+        // On a full disk it ends all the same; what could not be recorded now is with its end.
         self.wait_end.push(reply);
-        self.end(grace);
+        self.end(grace).await;
     }
 
-    /// Tells it to end; what is left after `grace` is killed. A shorter grace wins over one that runs.
-    fn end(&mut self, grace: Duration) {
-        self.restart_at = None;
-        let Some(running) = &self.running else { return };
-        let is_told = self.kill_at.is_some();
-        let kill_at = Instant::now() + grace;
-        self.kill_at = Some(self.kill_at.map_or(kill_at, |before| before.min(kill_at)));
-        if is_told || grace.is_zero() {
-            return;
+    async fn remove(&mut self, reply: Reply<()>) {
+        self.is_removing = true;
+        self.wait_end.push(reply);
+        if self.running.is_some()
+            && let Err(error) = self.change(|record| record.wanted = false).await
+        {
+            tracing::warn!(replica = %self.name, error = %error.chain(), "a removal cannot be recorded");
         }
-        if let Err(error) = running.held.signal_group(Signal::TERM) {
-            tracing::warn!(replica = %self.name, %error, "a replica cannot be told to end");
-        }
-        let group = running.identity.pid;
-        for kin in kin::find(&self.marks, Some(&running.identity)).iter().filter(|kin| kin.group != group) {
-            kin::signal_one(kin, Signal::TERM);
-        }
+        self.end(Duration::ZERO).await;
     }
 
-    /// Its first process ended: of itself, then the others go too; or as it was told, then they have their grace.
-    async fn leader_ended(&mut self, exit: Exit) -> Result<()> {
-        if let Some(running) = &mut self.running {
-            running.ended = Some(exit);
-        }
-        if self.kill_at.is_some() { self.look_at_group().await } else { self.kill().await }
-    }
-
-    async fn look_at_group(&mut self) -> Result<()> {
-        let Some(running) = &self.running else { return Ok(()) };
-        let (marks, identity) = (self.marks.clone(), running.identity.clone());
-        let left = blocking(move || Ok(kin::find(&marks, Some(&identity)).len())).await?;
-        if left == 0 { self.settle().await } else { Ok(()) }
-    }
-
-    async fn kill(&mut self) -> Result<()> {
-        self.kill_at = None;
-        let Some(running) = &mut self.running else { return Ok(()) };
-        if let Err(error) = kin::kill(&self.name, &self.marks, Some(&running.identity)).await {
-            self.kill_at = Some(Instant::now() + self.shared.pauses.grace);
-            self.wait_end.drain(..).for_each(|reply| answer(reply, Err(Error::new(error.kind(), error.to_string()))));
-            return Err(error);
-        }
-        if running.ended.is_none() {
-            running.ended = Some(running.held.ended().await);
-        }
-        self.settle().await
-    }
-
-    /// Nothing of it runs any more.
-    async fn settle(&mut self) -> Result<()> {
-        let Some(Running { held, ended: Some(exit), since, .. }) = self.running.take() else { return Ok(()) };
-        (self.kill_at, self.slot) = (None, None);
-        let result = self.change(|record| record.phase = Phase::Ended(exit)).await;
-        held.bury();
-        for reply in self.wait_exit.drain(..) {
-            answer(reply, Ok(exit));
-        }
-        if since.elapsed() > self.shared.pauses.restart_max {
-            self.pause = self.shared.pauses.restart;
-        }
-        if self.is_removing {
-            return result;
-        }
-        for reply in self.wait_end.drain(..) {
-            answer(reply, Ok(()));
-        }
-        if self.record().is_some_and(|record| record.starts_again()) {
-            self.restart_later();
-        }
-        if let Some(order) = self.next.take() {
-            Box::pin(self.obey(order)).await;
-        }
-        result
-    }
-
-    fn restart_later(&mut self) {
+    pub(super) fn restart_later(&mut self) {
         self.restart_at = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(self.shared.pauses.restart_max);
     }
@@ -413,7 +313,7 @@ impl Supervisor {
     }
 
     async fn tick(&mut self) -> Result<()> {
-        let output = self.output.clone();
+        self.note_output();
         if let Some(running) = self.running.as_ref().filter(|_| self.slot.is_some()) {
             let address = self.view.borrow().as_ref().and_then(|record| record.address);
             let listens = start::listens(&self.marks, &running.identity, address).await?;
@@ -421,34 +321,31 @@ impl Supervisor {
                 self.slot = None;
             }
         }
-        blocking(move || output.trim().map_err(super::files::failed("output cannot be shortened"))).await
+        if !self.output.is_too_long() {
+            return Ok(());
+        }
+        let output = self.output.clone();
+        blocking(move || output.trim().map_err(failed("output cannot be shortened"))).await
     }
 
-    /// Removes what is left of it, then tells those who wait.
-    async fn leave(mut self, mut orders: mpsc::Receiver<Order>) {
-        let (folder, tmp) = (self.folder.clone(), self.shared.tmp(&self.name));
-        // Commands that run beside it, and whatever a crash has left.
-        let killed = kin::kill(&self.name, &self.marks, None).await;
-        let removed = blocking(move || {
-            folder.remove()?;
-            super::files::remove_dir(&tmp).map_err(super::files::failed(format!("{} cannot be removed", tmp.display())))
-        })
-        .await;
-        // Closed before anybody is told: who asks from now on finds nothing here and begins anew.
-        orders.close();
-        self.view.send_replace(None);
-        let mut failure = killed.and(removed).err();
-        for reply in self.wait_end.drain(..) {
-            answer(reply, failure.take().map_or(Ok(()), Err));
+    /// Notes when output came, if any did.
+    pub(super) fn note_output(&mut self) {
+        let lengths = self.output.lengths();
+        if lengths == self.noted {
+            return;
+        }
+        self.noted = lengths;
+        if let Err(error) = self.output.note(Note { at: self.shared.clock.now(), lengths }) {
+            tracing::warn!(replica = %self.name, %error, "the time of output cannot be noted");
         }
     }
 
-    fn record(&self) -> Option<Record> {
+    pub(super) fn record(&self) -> Option<Record> {
         self.view.borrow().clone()
     }
 
     /// Changes the record, on disk first, and tells what it means.
-    async fn change(&mut self, change: impl FnOnce(&mut Record)) -> Result<()> {
+    pub(super) async fn change(&mut self, change: impl FnOnce(&mut Record)) -> Result<()> {
         let Some(mut record) = self.record() else { return Ok(()) };
         change(&mut record);
         self.write(record, None).await
@@ -489,7 +386,7 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-fn answer<T>(reply: Reply<T>, result: Result<T>) {
+pub(super) fn answer<T>(reply: Reply<T>, result: Result<T>) {
     // Whoever asked may be gone.
     let _gone = reply.send(result);
 }

@@ -200,7 +200,7 @@ impl RuntimeHarness for World {
     }
 
     async fn left_of_builds(&self) -> usize {
-        let mut left = marked(self.instance, "PLOYER_BUILD=").len();
+        let mut left = marked(self.instance, "PLOYER_GUEST=").len();
         for application in std::fs::read_dir(self.data().join("releases")).unwrap() {
             let releases = std::fs::read_dir(application.unwrap().path()).unwrap();
             left += releases.filter(|entry| entry.as_ref().unwrap().path().extension().is_some()).count();
