@@ -67,7 +67,6 @@ pub(super) struct Actor {
 }
 
 /// When the next decision is due.
-#[derive(PartialEq, Eq)]
 enum Due {
     /// At the latest after that pause.
     After(Duration),
@@ -92,29 +91,24 @@ impl Actor {
         Ok(actor)
     }
 
-    /// Decides until the engine stops or the application is deleted.
+    /// Decides until the engine stops or the application is deleted. A decision is stored or not, never left in doubt
+    /// by a stop: only waiting is cut short.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         self.watch();
         loop {
-            let Some(due) = stop.run_until_cancelled(self.turn()).await else { return self.park().await };
-            if due == Due::Never {
-                return self.leave();
+            let waiting = match self.settle().await {
+                Ok(Due::Never) => return self.leave(),
+                Ok(Due::After(pause)) => stop.run_until_cancelled(self.wait(pause)).await,
+                Err(error) => {
+                    tracing::warn!(application = %self.scope.application, error = %error.chain(), "nothing decided");
+                    self.facts = None;
+                    stop.run_until_cancelled(self.effects.alongside(sleep(RETRY))).await
+                }
+            };
+            if waiting.is_none() {
+                return self.park().await;
             }
         }
-    }
-
-    /// Decides, and waits for the next occasion to.
-    async fn turn(&mut self) -> Due {
-        match self.settle().await {
-            Ok(Due::After(pause)) => self.wait(pause).await,
-            Ok(Due::Never) => return Due::Never,
-            Err(error) => {
-                tracing::warn!(application = %self.scope.application, error = %error.chain(), "nothing decided");
-                self.facts = None;
-                self.effects.alongside(sleep(RETRY)).await;
-            }
-        }
-        Due::After(Duration::ZERO)
     }
 
     /// Has everybody tell this actor what they see.

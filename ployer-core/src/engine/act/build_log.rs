@@ -116,7 +116,7 @@ impl BuildLog {
     }
 
     /// Stores what waits.
-    pub(super) async fn flush(&self) -> Result<()> {
+    async fn flush(&self) -> Result<()> {
         let waiting: Vec<LogLine> = lock(&self.lines).waiting.iter().cloned().collect();
         if waiting.is_empty() {
             return Ok(());

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::addresses::AddressBook;
 use super::engine::EngineParts;
@@ -16,6 +20,9 @@ use crate::engine::decide::seen::Ground;
 use crate::error::Result;
 use crate::model::{ApplicationId, ServerId};
 use crate::proxy::Proxy;
+
+/// When a task that panicked begins again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The tasks of an engine besides its actors: dropping it ends them.
 pub(super) type Tasks = Arc<Mutex<JoinSet<()>>>;
@@ -48,10 +55,19 @@ impl Context {
         }
     }
 
-    /// Spawns a task that ends with the engine.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Spawns a task that ends with the engine, and begins again should it panic.
+    pub(super) fn spawn<F>(&self, task: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let lasting = async move {
+            while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
+                tracing::error!("a task of the engine panicked; it begins again");
+                sleep(AGAIN).await;
+            }
+        };
         if let Some(tasks) = self.tasks.upgrade() {
-            lock(&tasks).spawn(task);
+            lock(&tasks).spawn(lasting);
         }
     }
 
@@ -77,7 +93,8 @@ impl Context {
         let writer = Arc::new(writer);
         writers.push(Arc::clone(&writer));
         drop(writers);
-        self.spawn(Arc::clone(&writer).run(self.roll.subscribe()));
+        let (own, roll) = (Arc::clone(&writer), self.roll.subscribe());
+        self.spawn(move || Arc::clone(&own).run(roll.clone()));
         writer
     }
 

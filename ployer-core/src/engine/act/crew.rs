@@ -79,6 +79,11 @@ impl Crew {
         }
     }
 
+    /// Ends every actor that is left.
+    pub(super) async fn end(&mut self) {
+        self.actors.shutdown().await;
+    }
+
     /// Waits for news, and sees to actors that have ended meanwhile.
     async fn wait(&mut self, news: &mut watch::Receiver<EventSeq>) {
         loop {

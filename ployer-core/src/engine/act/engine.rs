@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, Tasks};
+use super::context::{Context, Tasks, lock};
 use super::crew::Crew;
 use super::lease::HeldLease;
 use super::reach::Reach;
@@ -20,7 +20,7 @@ use super::reach::Reach;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::model::{EventSeq, InstanceId};
+use crate::model::{EventSeq, InstanceId, ReplicaSeen};
 use crate::monitor::retention;
 use crate::probe::Probe;
 use crate::runtime::ContainerRuntime;
@@ -110,8 +110,9 @@ impl Engine {
         if lost.is_none() {
             self.lease.during(crew.park()).await;
         }
-        drop(crew);
-        drop(tasks);
+        crew.end().await;
+        let mut tasks = std::mem::take(&mut *lock(&tasks));
+        tasks.shutdown().await;
         let letting_go = context.reaches().into_iter().map(let_go);
         join_all(letting_go).await;
         match lost {
@@ -161,7 +162,9 @@ async fn stop_everywhere(parts: &EngineParts) -> Result<()> {
 
 async fn stop_all(parts: &EngineParts, runtime: &dyn ContainerRuntime) -> Result<()> {
     let grace = parts.settings.deadlines.grace;
+    let applications = parts.store.applications().await?;
+    let is_known = |replica: &&ReplicaSeen| applications.iter().any(|known| known.id == replica.owner.application);
     let replicas = runtime.list(parts.instance).await?;
-    try_join_all(replicas.iter().map(|replica| runtime.stop(&replica.name, grace))).await?;
+    try_join_all(replicas.iter().filter(is_known).map(|replica| runtime.stop(&replica.name, grace))).await?;
     Ok(())
 }

@@ -28,7 +28,8 @@ impl Reach {
         let handle = parts.servers.connect(&row).await?;
         handle.runtime.attach().await?;
         let observer = Arc::new(Observer::new(Arc::clone(parts), context.ground.epoch, Arc::clone(&handle.runtime)));
-        context.spawn(Arc::clone(&observer).run());
+        let own = Arc::clone(&observer);
+        context.spawn(move || Arc::clone(&own).run());
         Ok(Self {
             routes: context.routes(&handle.proxy),
             runtime: handle.runtime,

@@ -3,18 +3,27 @@
 //! At most once per deployment: the runtime runs a one-off of one name once, and after a crash of the engine only one
 //! that the runtime knows is waited for. Dropping this does not end it: the machine then names its stop.
 
+use std::future::pending;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::{sleep, timeout};
+
 use super::build_log::BuildLog;
 use super::checkout::failed;
-use super::output::{self, LINES};
+use super::output::LINES;
 use super::scope::Scope;
 use super::workloads;
 use crate::engine::decide::RELEASE_COMMAND;
 use crate::engine::decide::seen::{Job, JobEnd};
 use crate::error::Result;
 use crate::model::{Exit, ProcessName, Release, ReleaseId, ReplicaName};
+use crate::runtime::LogQuery;
 
-/// How many of its lines go into the deployment's output.
-const LINES_LOGGED: u32 = 1000;
+/// When its output is looked for again, as long as there is none.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long its last lines may take to come.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs it, or waits for one that was begun before, and tells how it ended.
 pub(super) async fn perform(scope: &Scope, job: Job, release: ReleaseId, attach: bool) -> Result<()> {
@@ -25,10 +34,7 @@ pub(super) async fn perform(scope: &Scope, job: Job, release: ReleaseId, attach:
         return Ok(());
     }
     let log = BuildLog::open(scope, job.deployment).await?;
-    let result = log.during(run(scope, &release, &name)).await;
-    let lines = output::read(scope.reach.runtime.as_ref(), &name, LINES_LOGGED).await.unwrap_or_default();
-    lines.iter().for_each(|line| log.add(line));
-    log.flush().await?;
+    let result = log.during(run_and_log(scope, &release, &name, &log)).await;
     scope.end(
         job,
         match result {
@@ -43,6 +49,36 @@ pub(super) async fn perform(scope: &Scope, job: Job, release: ReleaseId, attach:
 async fn is_there(scope: &Scope, name: &ReplicaName) -> Result<bool> {
     let listing = scope.reach.runtime.list(scope.context.parts.instance).await?;
     Ok(listing.iter().any(|replica| replica.name == *name))
+}
+
+/// Runs it while its lines go into the deployment's output; those that came at its very end follow after it.
+async fn run_and_log(scope: &Scope, release: &Release, name: &ReplicaName, log: &BuildLog) -> Result<Exit> {
+    let mut logged = 0;
+    let result = tokio::select! {
+        biased;
+        result = run(scope, release, name) => result,
+        () = follow(scope, name, log, &mut logged) => pending().await,
+    };
+    let rest = LogQuery { tail: None, follow: false };
+    if let Ok(lines) = scope.reach.runtime.logs(name, &rest).await {
+        let lines = lines.skip(logged).filter_map(async |line| line.ok());
+        timeout(PATIENCE, lines.for_each(async |line| log.add(&line.text))).await.unwrap_or_default();
+    }
+    result
+}
+
+/// Logs its lines as they come, once there is anything to follow.
+async fn follow(scope: &Scope, name: &ReplicaName, log: &BuildLog, logged: &mut usize) {
+    let query = LogQuery { tail: None, follow: true };
+    loop {
+        sleep(RETRY).await;
+        let Ok(lines) = scope.reach.runtime.logs(name, &query).await else { continue };
+        let mut lines = lines.skip(*logged);
+        while let Some(Ok(line)) = lines.next().await {
+            log.add(&line.text);
+            *logged += 1;
+        }
+    }
 }
 
 async fn run(scope: &Scope, release: &Release, name: &ReplicaName) -> Result<Exit> {

@@ -13,7 +13,7 @@ use super::{ask, build, checkout, clear, gate, release_command, workloads};
 use crate::config::Deadlines;
 use crate::engine::decide::action::Action;
 use crate::engine::decide::seen::{Job, JobEnd};
-use crate::error::{Error, Resource, Result};
+use crate::error::{Error, ErrorKind, Resource, Result};
 use crate::model::{Application, ApplicationId, Deployment, DeploymentId, Release, ReleaseId, Route};
 
 /// What every effect of one application reaches.
@@ -61,8 +61,10 @@ impl Scope {
     async fn find_addresses(&self, attempt: u32, count: usize) -> Result<()> {
         let range = &self.context.parts.settings.engine.addresses;
         let runtime = self.reach.runtime.as_ref();
-        let found = self.context.addresses.find(self.application, runtime, range, count).await;
-        let found = found.map_err(|error| error.chain());
+        let found = match self.context.addresses.find(self.application, runtime, range, count).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => return Err(error),
+            found => found.map_err(|error| error.chain()),
+        };
         self.picture.update(|seen| seen.addresses = Some((attempt, found)));
         Ok(())
     }
