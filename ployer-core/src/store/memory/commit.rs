@@ -26,8 +26,8 @@ impl Tables {
             Change::Update(Record::Secret(_)) => Err(Error::invalid("secret", "a version of a value never changes")),
             Change::Insert(record) | Change::Update(record) => {
                 self.write(record, matches!(change, Change::Insert(_)))?;
-                self.check_references(record)?;
-                self.check_unique(record)
+                self.check_unique(record)?;
+                self.check_references(record)
             }
             Change::Delete(key, version) => self.delete(key, *version),
         }

@@ -25,16 +25,6 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-impl Failure {
-    /// The public error, for the database at `path`.
-    pub(super) fn explain(self, path: &Path) -> Error {
-        match self {
-            Self::Refused(error) => error,
-            Self::Database(error) => explain(path, error),
-        }
-    }
-}
-
 /// A rule of the schema that a statement ran into.
 pub(super) enum Constraint {
     /// A unique index or primary key over these columns: `table.column`, joined by `, `.

@@ -39,9 +39,9 @@ impl Events for SqlStore {
 
     async fn trim_events(&self, up_to: EventSeq) -> Result<()> {
         let up_to = Count(up_to.0.min(i64::MAX as u64));
-        let mut writer = self.writer.lock().await;
+        let mut connection = self.writer.connection().await?;
         let trim = async {
-            let mut tx = writer.begin_with(BEGIN).await?;
+            let mut tx = connection.begin_with(BEGIN).await?;
             query(
                 "UPDATE event_log
                  SET trimmed_to = max(trimmed_to, min($1, coalesce((SELECT max(seq) FROM events), trimmed_to)))",
@@ -52,7 +52,7 @@ impl Events for SqlStore {
             query("DELETE FROM events WHERE seq <= (SELECT trimmed_to FROM event_log)").execute(&mut *tx).await?;
             tx.commit().await
         };
-        trim.await.map_err(|error| self.explain(error))
+        trim.await.map_err(|error| self.writer.explain(error))
     }
 }
 

@@ -5,66 +5,81 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnection, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, FromRow, Row};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::OnceCell;
 
 use super::column::{Columns, Count};
 use super::commit::{BEGIN, query};
-use super::error::explain;
-use super::migrate::{LOGS, migrate};
-use super::{SqlStore, connect, query_as};
+use super::migrate::LOGS;
+use super::writer::{Database, Writer};
+use super::{SqlStore, query_as};
 use crate::error::{Error, Result};
 use crate::model::{DeploymentId, LogLine, LogPage};
 use crate::store::LogStore;
 
+/// The file of build output.
+pub(super) struct Logs {
+    database: Database,
+    writer: OnceCell<Writer>,
+}
+
+impl Logs {
+    pub(super) fn new(database: Database) -> Self {
+        Self { database, writer: OnceCell::new() }
+    }
+}
+
 #[async_trait]
 impl LogStore for SqlStore {
     async fn append_log(&self, deployment: DeploymentId, lines: &[LogLine]) -> Result<()> {
-        let lines = as_json(lines)?;
-        let mut logs = self.logs().await?;
-        append(&mut logs, deployment, lines).await.map_err(|error| explain(&self.logs_path, error))
+        let (lines, logs) = (as_json(lines)?, self.logs().await?);
+        append(&mut *logs.connection().await?, deployment, lines).await.map_err(|error| logs.explain(error))
     }
 
     async fn log(&self, deployment: DeploymentId, after: u64, limit: u32) -> Result<LogPage> {
-        let mut logs = self.logs().await?;
-        page(&mut logs, deployment, after, limit).await.map_err(|error| explain(&self.logs_path, error))
+        let logs = self.logs().await?;
+        page(&mut *logs.connection().await?, deployment, after, limit).await.map_err(|error| logs.explain(error))
     }
 
     async fn log_tail(&self, deployment: DeploymentId, limit: u32) -> Result<Vec<LogLine>> {
-        let mut logs = self.logs().await?;
-        tail(&mut logs, deployment, limit).await.map_err(|error| explain(&self.logs_path, error))
+        let logs = self.logs().await?;
+        tail(&mut *logs.connection().await?, deployment, limit).await.map_err(|error| logs.explain(error))
     }
 
     async fn leave_out_log(&self, deployment: DeploymentId, from: u64, to: u64) -> Result<()> {
-        let mut logs = self.logs().await?;
-        leave_out(&mut logs, deployment, from, to).await.map_err(|error| explain(&self.logs_path, error))
+        let logs = self.logs().await?;
+        leave_out(&mut *logs.connection().await?, deployment, from, to).await.map_err(|error| logs.explain(error))
     }
 
     async fn remove_log(&self, deployment: DeploymentId) -> Result<()> {
-        let mut logs = self.logs().await?;
-        remove(&mut logs, deployment).await.map_err(|error| explain(&self.logs_path, error))
+        remove(self.logs().await?, deployment).await
     }
 }
 
 impl SqlStore {
-    async fn logs(&self) -> Result<MutexGuard<'_, SqliteConnection>> {
-        let logs = self.logs.get_or_try_init(async || {
-            let mut logs = connect(&self.logs_path, SqliteSynchronous::Normal, self.patience).await?;
-            migrate(&mut logs, &self.logs_path, &LOGS).await?;
-            Ok::<_, Error>(Mutex::new(logs))
-        });
-        Ok(logs.await?.lock().await)
+    /// The file of build output, opened at its first use.
+    pub(super) async fn logs(&self) -> Result<&Writer> {
+        let open = async || {
+            let logs = Writer::open(self.logs.database.clone(), &LOGS).await?;
+            self.remove_marked_logs(&logs).await?;
+            Ok(logs)
+        };
+        self.logs.writer.get_or_try_init(open).await
     }
 
-    /// Removes the output that deleted applications left behind, also before a crash.
-    pub(super) async fn remove_marked_logs(&self) -> Result<()> {
+    /// Removes the output of applications that were deleted. What a crash left of it goes when the file is next opened.
+    pub(super) async fn after_deletion(&self) -> Result<()> {
+        self.remove_marked_logs(self.logs().await?).await
+    }
+
+    async fn remove_marked_logs(&self, logs: &Writer) -> Result<()> {
         let marked: Vec<Marked> = self.all(query_as("SELECT deployment_id FROM removed_logs")).await?;
         for Marked(deployment) in marked {
-            self.remove_log(deployment).await?;
-            let mut writer = self.writer.lock().await;
+            remove(logs, deployment).await?;
             let unmark = query("DELETE FROM removed_logs WHERE deployment_id = $1").bind(deployment);
-            unmark.execute(&mut *writer).await.map_err(|error| self.explain(error))?;
+            let mut connection = self.writer.connection().await?;
+            unmark.execute(&mut *connection).await.map_err(|error| self.writer.explain(error))?;
         }
         Ok(())
     }
@@ -150,9 +165,10 @@ async fn leave_out(logs: &mut SqliteConnection, deployment: DeploymentId, from: 
     tx.commit().await
 }
 
-async fn remove(logs: &mut SqliteConnection, deployment: DeploymentId) -> sqlx::Result<()> {
-    query("DELETE FROM logs WHERE deployment_id = $1").bind(deployment).execute(logs).await?;
-    Ok(())
+async fn remove(logs: &Writer, deployment: DeploymentId) -> Result<()> {
+    let removal = query("DELETE FROM logs WHERE deployment_id = $1").bind(deployment);
+    let removed = removal.execute(&mut *logs.connection().await?).await;
+    removed.map(|_| ()).map_err(|error| logs.explain(error))
 }
 
 struct Number(u64);

@@ -46,7 +46,7 @@ pub(super) async fn migrate(connection: &mut SqliteConnection, path: &Path, sche
     for migration in pending {
         sqlx::raw_sql(*migration).execute(&mut *tx).await.map_err(explain)?;
     }
-    let (mark, newest) = (schema.mark, schema.migrations.len());
+    let (mark, newest) = (schema.mark, schema.newest());
     let stamp = format!("PRAGMA application_id = {mark}; PRAGMA user_version = {newest}");
     sqlx::raw_sql(AssertSqlSafe(stamp)).execute(&mut *tx).await.map_err(explain)?;
     tx.commit().await.map_err(explain)
@@ -70,6 +70,11 @@ impl Found {
 }
 
 impl Schema {
+    /// The version of a file that this program has brought up to date.
+    pub(super) fn newest(&self) -> usize {
+        self.migrations.len()
+    }
+
     fn pending(&self, path: &Path, found: &Found) -> Result<&'static [&'static str]> {
         let file = path.display();
         if found.mark != self.mark && !(found.mark == 0 && found.is_empty) {
@@ -77,7 +82,7 @@ impl Schema {
                 .with_hint("name another file, or move this one out of the way"));
         }
         self.migrations.get(found.version as usize..).ok_or_else(|| {
-            let newest = self.migrations.len();
+            let newest = self.newest();
             let message = format!(
                 "database `{file}` has version {}, and this program knows versions up to {newest}",
                 found.version

@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, FromRow};
-use tokio::sync::{Mutex, OnceCell};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow, SqliteSynchronous};
+use sqlx::{Connection, FromRow};
 
-use self::error::{Failure, explain, is_busy};
+use self::error::Failure;
+use self::log::Logs;
 use self::readers::Readers;
+use self::writer::{Database, Writer};
 use super::{Commit, Store};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::model::{Change, EventSeq, Installation, Key, Lease};
 
 mod application;
@@ -41,23 +42,21 @@ mod secret;
 mod server;
 mod user;
 mod volume;
+mod writer;
 
 /// How long another process's lock is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A store in SQLite.
 pub struct SqlStore {
-    path: PathBuf,
-    logs_path: PathBuf,
-    patience: Duration,
-    writer: Mutex<SqliteConnection>,
+    writer: Writer,
     readers: Readers,
-    logs: OnceCell<Mutex<SqliteConnection>>,
+    logs: Logs,
 }
 
 impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlStore").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("SqlStore").field("path", &self.path()).finish_non_exhaustive()
     }
 }
 
@@ -75,60 +74,51 @@ impl SqlStore {
     }
 
     async fn open_within(path: &Path, patience: Duration) -> Result<Self> {
-        let mut writer = connect(path, SqliteSynchronous::Full, patience).await?;
-        migrate::migrate(&mut writer, path, &migrate::STORE).await?;
-        Ok(Self {
-            path: path.to_owned(),
-            logs_path: logs_path(path),
-            patience,
-            writer: Mutex::new(writer),
-            readers: Readers::new(options(path, SqliteSynchronous::Full, patience).read_only(true)),
-            logs: OnceCell::new(),
-        })
+        let database = Database { path: path.to_owned(), synchronous: SqliteSynchronous::Full, patience };
+        let logs = Database { path: logs_path(path), synchronous: SqliteSynchronous::Normal, patience };
+        let readers = Readers::new(database.for_reading());
+        let writer = Writer::open(database, &migrate::STORE).await?;
+        Ok(Self { writer, readers, logs: Logs::new(logs) })
     }
 
     /// The database's file.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.writer.path()
     }
 
     async fn first<R: FromSql>(&self, select: Select<R>) -> Result<Option<R>> {
         let read = async { select.fetch_optional(&mut *self.readers.get().await?).await };
-        read.await.map_err(|error| self.explain(error))
+        read.await.map_err(|error| self.writer.explain(error))
     }
 
     async fn all<R: FromSql>(&self, select: Select<R>) -> Result<Vec<R>> {
         let read = async { select.fetch_all(&mut *self.readers.get().await?).await };
-        read.await.map_err(|error| self.explain(error))
+        read.await.map_err(|error| self.writer.explain(error))
     }
 
-    fn explain(&self, error: sqlx::Error) -> Error {
-        explain(&self.path, error)
-    }
-
-    async fn store(&self, commit: &Commit) -> Result<EventSeq, Failure> {
-        let mut writer = self.writer.lock().await;
-        let mut tx = writer.begin_with(commit::BEGIN).await?;
-        match commit::store(&mut tx, commit).await {
-            Ok(seq) => {
-                tx.commit().await?;
-                Ok(seq)
-            }
-            Err(failure) => {
-                tx.rollback().await?;
-                Err(failure)
-            }
+    async fn store(&self, commit: &Commit) -> Result<EventSeq> {
+        let mut connection = self.writer.connection().await?;
+        let stored: Result<EventSeq, Failure> = async {
+            let mut tx = connection.begin_with(commit::BEGIN).await?;
+            let seq = commit::store(&mut tx, commit).await?;
+            tx.commit().await?;
+            Ok(seq)
         }
+        .await;
+        stored.map_err(|failure| match failure {
+            Failure::Refused(error) => error,
+            Failure::Database(error) => self.writer.explain(error),
+        })
     }
 }
 
 #[async_trait]
 impl Store for SqlStore {
     async fn commit(&self, commit: Commit) -> Result<EventSeq> {
-        let seq = self.store(&commit).await.map_err(|failure| failure.explain(&self.path))?;
+        let seq = self.store(&commit).await?;
         if commit.changes.iter().any(|change| matches!(change, Change::Delete(Key::Application(_), _))) {
-            // The commit is stored: what is left of the output goes when the next application does.
-            if let Err(error) = self.remove_marked_logs().await {
+            // The commit is stored: what is left of the output goes with the next deletion or start.
+            if let Err(error) = self.after_deletion().await {
                 tracing::warn!(error = error.chain(), "build output of a deleted application was not removed yet");
             }
         }
@@ -165,53 +155,6 @@ fn logs_path(path: &Path) -> PathBuf {
         name.push(extension);
     }
     path.with_file_name(name)
-}
-
-fn options(path: &Path, synchronous: SqliteSynchronous, patience: Duration) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .synchronous(synchronous)
-        .foreign_keys(true)
-        .busy_timeout(patience)
-        // In KiB: the operating system caches the file as well.
-        .pragma("cache_size", "-512")
-        .pragma("temp_store", "MEMORY")
-        // What a large commit left of the log file is given back.
-        .pragma("journal_size_limit", "4194304")
-        .disable_statement_logging()
-}
-
-/// Opens a connection that writes, to a file that only its owner may read.
-async fn connect(path: &Path, synchronous: SqliteSynchronous, patience: Duration) -> Result<SqliteConnection> {
-    create(path).await?;
-    let deadline = tokio::time::Instant::now() + patience;
-    let explain = |error| explain(path, error);
-    let mut connection = options(path, synchronous, patience).connect().await.map_err(explain)?;
-    loop {
-        // SQLite does not wait by itself for the lock that a change to WAL needs.
-        match sqlx::query("PRAGMA journal_mode = WAL").execute(&mut connection).await {
-            Err(error) if is_busy(&error) && tokio::time::Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            done => return done.map(|_| connection).map_err(explain),
-        }
-    }
-}
-
-async fn create(path: &Path) -> Result<()> {
-    let mut options = tokio::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    options.mode(0o600);
-    match options.open(path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            let message = format!("database `{}` cannot be made", path.display());
-            Err(Error::new(ErrorKind::Unavailable, message)
-                .with_hint("check that its folder exists and may be written to by the user that runs Ployer")
-                .with_source(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

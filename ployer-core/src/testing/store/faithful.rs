@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{StoreHarness, assert_refused, commit, insert, refusal, sample, stored_application};
 use crate::error::ErrorKind;
 use crate::model::{
-    AppName, Change, DeploymentStatus, EnvVar, Installation, Key, Lease, Machine, Member, MemberRole, Record,
-    SecretScope, Version, Volume,
+    AppName, Application, Change, DeploymentStatus, EnvVar, Installation, Key, Lease, Machine, Member, MemberRole,
+    Record, Release, SecretScope, User, Version, Volume,
 };
 use crate::store::Store;
 
@@ -124,6 +124,43 @@ pub async fn a_deployment_keeps_every_status(harness: impl StoreHarness) {
         (deployment.status, deployment.version) = (status, deployment.version.next());
         update(&store, deployment.clone()).await;
         assert_eq!(store.deployment(deployment.id).await.unwrap().unwrap().status, status);
+    }
+}
+
+/// Kinds of runtime, statuses of servers, strategies, rollouts, roles and states of releases.
+pub async fn every_word_of_an_enum_is_kept(harness: impl StoreHarness) {
+    use crate::model::BuildStrategy::{Auto, Dockerfile, Image, Procfile, Static};
+    use crate::model::ReleaseState::{Collected, Collecting, Discarded, Made, Ran};
+    use crate::model::{Role, Rollout, RuntimeKind, ServerStatus, Wanted};
+    let store = harness.store();
+
+    let mut server = sample::server("local");
+    for runtime in [RuntimeKind::Process, RuntimeKind::Docker, RuntimeKind::Custom] {
+        for status in [ServerStatus::Online, ServerStatus::Offline, ServerStatus::Unknown] {
+            (server.id, server.runtime, server.status) = (sample::id(), runtime, status);
+            server.name = format!("{runtime:?} {status:?}").parse().unwrap();
+            insert(&*store, server.clone()).await;
+            same(store.server(server.id).await.unwrap(), stored!(server, 1));
+        }
+    }
+    for (index, build_strategy) in [Auto, Dockerfile, Image, Procfile, Static].into_iter().enumerate() {
+        for (rollout, wanted) in [(None, Wanted::Stopped), (Some(Rollout::StartFirst), Wanted::Running)] {
+            let name = format!("app-{index}-{}", rollout.is_some());
+            let new = Application { build_strategy, rollout, wanted, ..sample::application(server.id, &name) };
+            insert(&*store, new.clone()).await;
+            same(store.application(new.id).await.unwrap(), stored!(new, 1));
+        }
+    }
+    let shop = store.applications().await.unwrap().remove(0);
+    for state in [Made, Ran, Discarded, Collecting, Collected] {
+        let release = Release { state, ..sample::release(&shop) };
+        insert(&*store, release.clone()).await;
+        same(store.release(release.id).await.unwrap(), stored!(release, 1));
+    }
+    for (email, role) in [("a@x.org", Role::Admin), ("b@x.org", Role::User)] {
+        let user = User { role, ..sample::user(email) };
+        insert(&*store, user.clone()).await;
+        same(store.user(user.id).await.unwrap(), stored!(user, 1));
     }
 }
 

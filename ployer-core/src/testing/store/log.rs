@@ -4,7 +4,7 @@ use super::{StoreHarness, sample};
 use crate::model::{LogLine, LogPage};
 
 fn line(number: u64) -> LogLine {
-    LogLine { number, at: sample::at(number as i64), text: format!("line {number}: \t'ä' \u{1b}[1m{{}}") }
+    LogLine { number, at: sample::at(number as i64), text: format!("line {number}: \t\0'ä' \u{1b}[1m{{}}") }
 }
 
 fn lines(numbers: impl IntoIterator<Item = u64>) -> Vec<LogLine> {

@@ -138,6 +138,7 @@ macro_rules! store_suite {
                 a_machine_keeps_all_its_fields,
                 a_deployment_keeps_all_its_fields,
                 a_deployment_keeps_every_status,
+                every_word_of_an_enum_is_kept,
                 a_release_keeps_all_its_fields,
                 a_domain_keeps_all_its_fields,
                 a_variable_keeps_all_its_fields,

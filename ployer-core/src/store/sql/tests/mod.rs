@@ -1,4 +1,4 @@
-//! What the suite cannot see: the files, the two processes, and what is said when something is wrong with them.
+//! The SQLite store under the suite, and what the suite cannot see.
 
 use std::sync::Arc;
 
@@ -7,6 +7,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::testing::store::StoreHarness;
+
+mod files;
+mod interrupted;
+mod same_as_memory;
 
 struct Sqlite {
     folder: TempDir,
