@@ -85,6 +85,7 @@ impl Git {
         settings: &SourceSettings,
     ) -> Self {
         let low_speed = (settings.low_speed_bytes, settings.low_speed_time.as_secs());
+        let extra_env = extra_env.into_iter().filter(|(name, _)| may_be_handed_in(name)).collect();
         Self { path_env, home, extra_env, low_speed }
     }
 
@@ -339,6 +340,12 @@ impl Call {
     }
 }
 
+/// What would steer Git or SSH past us is left out of a handed-in environment: a folder, an agent, a prompt.
+fn may_be_handed_in(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b"GIT_SSL_") || !(name.starts_with(b"GIT_") || name.starts_with(b"SSH_"))
+}
+
 fn protocol(transport: Transport) -> &'static str {
     match transport {
         Transport::Https => "https",
@@ -441,13 +448,29 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_are_handed_in_never_replace_ours() {
-        let handed = vec![("GIT_TERMINAL_PROMPT".into(), "1".into()), ("https_proxy".into(), "http://proxy".into())];
-        let git = Git::new("/bin".into(), "/home".into(), handed, &SourceSettings::default());
+    fn variables_that_are_handed_in_never_steer_git_past_us() {
+        let handed = [
+            ("GIT_TERMINAL_PROMPT", "1"),
+            ("GIT_DIR", "/elsewhere"),
+            ("SSH_AUTH_SOCK", "/agent"),
+            ("HOME", "/home/ada"),
+            ("https_proxy", "http://proxy"),
+            ("GIT_SSL_CAINFO", "/etc/ca.pem"),
+        ];
+        let handed = handed.map(|(name, value)| (name.into(), value.into())).to_vec();
+        let git = Git::new("/bin".into(), "/empty".into(), handed, &SourceSettings::default());
 
-        let call = git.resolve(Path::new(MIRROR), &Rev::Head);
+        let call = git.in_mirror("log", Path::new(MIRROR));
 
-        assert_eq!(value(&call, "GIT_TERMINAL_PROMPT"), Some(OsStr::new("0")));
-        assert_eq!(value(&call, "https_proxy"), Some(OsStr::new("http://proxy")));
+        for (name, expected) in [
+            ("GIT_TERMINAL_PROMPT", Some("0")),
+            ("GIT_DIR", Some(MIRROR)),
+            ("SSH_AUTH_SOCK", None),
+            ("HOME", Some("/empty")),
+            ("https_proxy", Some("http://proxy")),
+            ("GIT_SSL_CAINFO", Some("/etc/ca.pem")),
+        ] {
+            assert_eq!(value(&call, name), expected.map(OsStr::new), "{name}");
+        }
     }
 }

@@ -37,7 +37,8 @@ pub struct GitConfig {
     pub deadline: Duration,
     /// The `PATH` in which `git`, `ssh` and `git-lfs` are found.
     pub path_env: OsString,
-    /// Further variables for `git`: `https_proxy`, `SSL_CERT_FILE` and the like.
+    /// Further variables for `git`: `https_proxy`, `SSL_CERT_FILE` and the like. Those of Git and SSH themselves are
+    /// left out, but for `GIT_SSL_*`.
     pub env: Vec<(OsString, OsString)>,
     /// The user's home directory, which is not taken as an application by mistake.
     pub home: Option<PathBuf>,
@@ -60,7 +61,7 @@ impl GitConfig {
     }
 }
 
-/// Fetches source with the system's `git`.
+/// Fetches source with the system's `git`, version 2.32 or newer.
 #[derive(Clone, Debug)]
 pub struct GitSource(Arc<Inner>);
 

@@ -1,4 +1,11 @@
 //! The source: from an address and a branch to a folder with exactly the files of one commit.
+//!
+//! [`GitSource`] asks the system's `git`: `git` has the locks and the deadline, `checkout` the order of one checkout,
+//! `mirror` what is kept between them, `export` how files get into the folder, and `local` and `snapshot` what a path of
+//! this machine is. `args` alone builds command lines, `run` alone starts processes, `failure` alone reads what they
+//! said. What a folder's files mean is not known here: that is `build`.
+//!
+//! For another kind of source implement [`Source`] and pass its suite, `testing::source`.
 
 mod args;
 mod checkout;
