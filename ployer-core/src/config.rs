@@ -250,6 +250,11 @@ pub struct ProxySettings {
     pub reuse_unsafe: Duration,
     /// An idle upstream connection is closed after this.
     pub upstream_idle: Duration,
+    /// An idle client connection is closed after this: later than clients and edges close theirs, because a request
+    /// that meets a closing connection is lost.
+    pub client_idle: Duration,
+    /// How long a proxy that starts with a table from disk holds requests before it has been told the present one.
+    pub hold_at_start: Duration,
     /// Threads that serve; `None`: as many as cores.
     pub threads: Option<usize>,
 }
@@ -266,6 +271,8 @@ impl Default for ProxySettings {
             held_bytes_max: 16 * 1024 * 1024,
             reuse_unsafe: Duration::from_millis(500),
             upstream_idle: Duration::from_secs(60),
+            client_idle: Duration::from_secs(300),
+            hold_at_start: Duration::from_secs(30),
             threads: None,
         }
     }

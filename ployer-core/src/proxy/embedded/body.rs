@@ -28,6 +28,7 @@ pub(super) enum CallBody {
 pub(super) struct Upload {
     asked_at: Cell<Instant>,
     ended: Cell<bool>,
+    broken: Cell<bool>,
 }
 
 impl CallBody {
@@ -35,7 +36,7 @@ impl CallBody {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        let upload = Upload { asked_at: Cell::new(Instant::now()), ended: Cell::new(false) };
+        let upload = Upload { asked_at: Cell::new(Instant::now()), ended: Cell::default(), broken: Cell::default() };
         Self::Streaming(incoming, Rc::new(upload))
     }
 
@@ -56,6 +57,11 @@ impl Upload {
     pub(super) fn is_ended(&self) -> bool {
         self.ended.get()
     }
+
+    /// Whether the client sent something that is no body, or left in the middle of it.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
 }
 
 impl Body for CallBody {
@@ -68,6 +74,7 @@ impl Body for CallBody {
             Self::Streaming(incoming, upload) => {
                 upload.asked_at.set(Instant::now());
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                upload.broken.set(matches!(frame, Some(Err(_))));
                 upload.ended.set(frame.is_none() || incoming.is_end_stream());
                 Poll::Ready(frame)
             }

@@ -23,13 +23,10 @@ use super::io::ClientIo;
 use super::listen::Admission;
 use super::upgrade::Tunnel;
 use super::worker::Worker;
+use crate::config::ProxySettings;
 
 /// How often the connections are looked at.
 pub(super) const SWEEP: Duration = Duration::from_secs(1);
-
-/// An idle connection is closed after so many sweeps: later than any usual client or edge closes its own side, since
-/// a request that meets a closing connection is lost.
-const IDLE_SWEEPS_MAX: u32 = 300;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -108,12 +105,12 @@ impl Client {
         }
     }
 
-    fn sweep(&self, head_sweeps_max: u32) {
+    fn sweep(&self, head_max: u32, idle_max: u32) {
         let sweeps = self.sweeps.get() + 1;
         self.sweeps.set(sweeps);
         match self.phase.get() {
-            Phase::Head if sweeps > head_sweeps_max => self.finish(End::Now),
-            Phase::Idle if sweeps > IDLE_SWEEPS_MAX => self.finish(End::Soon),
+            Phase::Head if sweeps > head_max => self.finish(End::Now),
+            Phase::Idle if sweeps > idle_max => self.finish(End::Soon),
             Phase::Idle | Phase::Head | Phase::Busy => {}
         }
     }
@@ -144,9 +141,9 @@ impl Clients {
     }
 
     /// Looks at every connection once.
-    pub(super) fn sweep(&self, request_head: Duration) {
-        let head_sweeps_max = u32::try_from(request_head.as_secs()).unwrap_or(u32::MAX).max(1);
-        self.present.borrow().values().for_each(|client| client.sweep(head_sweeps_max));
+    pub(super) fn sweep(&self, settings: &ProxySettings) {
+        let [head_max, idle_max] = [settings.request_head, settings.client_idle].map(sweeps);
+        self.present.borrow().values().for_each(|client| client.sweep(head_max, idle_max));
     }
 
     /// Closes the connection that has been idle for longest, to make room.
@@ -170,6 +167,10 @@ impl Clients {
             left.await;
         }
     }
+}
+
+fn sweeps(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)
 }
 
 /// Takes a client out of the list, however its task ends.

@@ -236,7 +236,7 @@ async fn sweep(worker: Rc<Worker>) {
     let settings = &worker.shared.settings;
     loop {
         sleep(SWEEP).await;
-        worker.clients.sweep(settings.request_head);
+        worker.clients.sweep(settings);
         worker.view.tidy(settings.upstream_idle);
     }
 }

@@ -52,9 +52,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Answer, ApplicationId, Ask, InFlight, Revision, RouteTable, Traffic, Upstream, Vantage};
 use crate::proxy::Proxy;
 
-/// How long the hosts of a table that was read from disk are held before their requests get 503.
-const HOLD_AT_START: Duration = Duration::from_secs(30);
-
 /// What an embedded proxy is made of.
 #[derive(Debug)]
 pub struct EmbeddedConfig {
@@ -112,7 +109,7 @@ impl EmbeddedProxy {
         let first = listeners.first().ok_or_else(|| Error::invalid("listeners", "there is none"))?;
         let address = first.local_addr().map_err(|e| Error::internal("the proxy's listener has no address", e))?;
         let threads = settings.threads.unwrap_or_else(cores).max(1);
-        let until = clock.now().saturating_add(HOLD_AT_START).unwrap_or(jiff::Timestamp::MAX);
+        let until = clock.now().saturating_add(settings.hold_at_start).unwrap_or(jiff::Timestamp::MAX);
         let restored = table_file.as_deref().and_then(persist::restore);
         let held_until = restored.as_ref().map(|_| until);
         let shared = Arc::new(Shared {

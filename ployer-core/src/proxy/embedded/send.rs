@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
@@ -93,6 +93,10 @@ async fn exchange(
         None => Err(Missed::for_good(Problem::TooSlow, about)),
         Some(Ok(answer)) => Ok((answer, about)),
         Some(Err(mut error)) => {
+            if upload.is_some_and(|upload| upload.is_broken()) {
+                let problem = Problem::Malformed("The body of the request is not understood.");
+                return Err(Missed::for_good(problem, about));
+            }
             tracing::debug!(error = %error.error(), "an upstream broke off");
             let unsent = error.take_message().map(Request::into_parts);
             let is_silent = connection.received() == received;
@@ -144,6 +148,8 @@ fn deliver(
         return Err(Missed::for_good(problem, about));
     }
     unsign(&mut head.headers);
+    // The version that the client is answered in is its own, not the upstream's.
+    head.version = Version::HTTP_11;
     let by = about.asked.is_some().then(|| AnsweredBy::Replica(used.pool.peer().upstream().replica.clone()));
     let body = if switches {
         client.tunnel.replace(Some(Tunnel::new(used.connection, used.under_way.upgrade())));

@@ -3,7 +3,18 @@
 
 mod support;
 
+mod asking;
+mod balancing;
+mod bodies;
+mod files;
+mod holding;
+mod lifecycle;
+mod limits;
+mod reuse;
 mod routing;
+mod smuggling;
+mod stress;
+mod upgrading;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

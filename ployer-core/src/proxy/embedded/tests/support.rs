@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::clock::SystemClock;
 use crate::config::ProxySettings;
-use crate::model::{ApplicationId, Revision, Route, RouteTable, Target, Upstream};
+use crate::model::{ApplicationId, InFlight, Revision, Route, RouteTable, Target, Traffic, Upstream};
 use crate::proxy::Proxy as _;
 use crate::proxy::embedded::{EmbeddedConfig, EmbeddedProxy};
 
@@ -48,10 +48,29 @@ impl Stage {
 
     /// A proxy that routes to one upstream, which is played by the test.
     pub(super) async fn with_upstream() -> (Self, Listening) {
-        let stage = Self::new();
+        Self::with_upstream_and(ProxySettings::default()).await
+    }
+
+    pub(super) async fn with_upstream_and(settings: ProxySettings) -> (Self, Listening) {
+        let stage = Self::with(settings);
         let upstream = Listening::new("shop-web-1").await;
         stage.route(upstreams([&upstream])).await;
         (stage, upstream)
+    }
+
+    pub(super) async fn in_flight(&self, listening: &Listening) -> InFlight {
+        self.proxy.in_flight(&listening.upstream).await.unwrap()
+    }
+
+    pub(super) async fn traffic(&self) -> Traffic {
+        self.proxy.traffic(self.application).await.unwrap().unwrap_or_default()
+    }
+
+    /// Sends `bytes` on a connection of its own and reads all that comes back.
+    pub(super) async fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut client = self.connect().await;
+        client.send(bytes).await;
+        client.rest().await
     }
 
     pub(super) async fn connect(&self) -> Wire {
@@ -76,8 +95,22 @@ impl Listening {
         Self { listener, upstream: Upstream { replica: replica.parse().unwrap(), address } }
     }
 
+    /// The next connection that comes.
     pub(super) async fn accept(&self) -> Wire {
         Wire(in_time(self.listener.accept()).await.unwrap().0)
+    }
+
+    /// Whether no connection comes for a while.
+    pub(super) async fn is_left_alone(&self) -> bool {
+        timeout(Duration::from_millis(150), self.listener.accept()).await.is_err()
+    }
+
+    /// Accepts a connection and answers the first request on it; answers the connection and the request's head.
+    pub(super) async fn serve(&self, body: &str) -> (Wire, String) {
+        let mut wire = self.accept().await;
+        let head = wire.head().await;
+        wire.answer(body).await;
+        (wire, head)
     }
 }
 
@@ -116,6 +149,20 @@ impl Wire {
         (head, String::from_utf8(body).unwrap())
     }
 
+    /// Reads to the end of the stream.
+    pub(super) async fn rest(&mut self) -> String {
+        let mut seen = Vec::new();
+        if let Err(error) = in_time(self.0.read_to_end(&mut seen)).await {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+        String::from_utf8(seen).unwrap()
+    }
+
+    /// Whether nothing comes for a while.
+    pub(super) async fn is_silent(&self) -> bool {
+        timeout(Duration::from_millis(150), self.0.peek(&mut [0])).await.is_err()
+    }
+
     /// Answers one request with `body`.
     pub(super) async fn answer(&mut self, body: &str) {
         self.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
@@ -134,4 +181,20 @@ pub(super) fn get(path: &str) -> String {
 pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let matches = |line: &&str| line.split_once(": ").is_some_and(|(n, _)| n.eq_ignore_ascii_case(name));
     head.lines().find(matches).and_then(|line| line.split_once(": ")).map(|(_, value)| value)
+}
+
+/// The name and an address on which nothing listens.
+pub(super) fn nobody(replica: &str) -> Upstream {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    Upstream { replica: replica.parse().unwrap(), address }
+}
+
+/// Waits until `holds`.
+pub(super) async fn until(holds: impl AsyncFn() -> bool) {
+    in_time(async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
