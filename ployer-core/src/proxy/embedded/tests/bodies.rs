@@ -88,7 +88,7 @@ async fn a_client_that_waits_for_leave_is_refused_without_it() {
 }
 
 #[tokio::test]
-async fn trailers_go_both_ways() {
+async fn trailers_are_forwarded_both_ways() {
     let (stage, upstream) = Stage::with_upstream().await;
     let mut client = stage.connect().await;
 

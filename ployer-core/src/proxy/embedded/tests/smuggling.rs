@@ -47,7 +47,7 @@ async fn a_head_that_could_be_read_in_two_ways_is_refused_and_the_connection_clo
 }
 
 #[tokio::test]
-async fn a_tunnel_is_refused() {
+async fn a_request_for_a_tunnel_is_refused() {
     let (stage, upstream) = Stage::with_upstream().await;
 
     let answer = stage.exchange(format!("CONNECT {HOST}:80 HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
