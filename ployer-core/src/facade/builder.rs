@@ -5,27 +5,36 @@
 //! here. It refuses a data directory that belongs to another database, since what runs there would be unknown to
 //! this one.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::local::Local;
+use super::local::{Begun, Local, OnDemand};
 use super::ployer::Shared;
-use super::{Ployer, installation};
+use super::run::Running;
+use super::{Ployer, installation, local};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::engine::EngineParts;
 use crate::error::{Error, Result};
-use crate::model::{EventSeq, RuntimeKind, Secret, Vantage};
-use crate::probe::Probe;
+use crate::model::{EventSeq, InstanceId, RuntimeKind, Vantage};
+use crate::probe::{NetworkProbe, Probe};
 use crate::proxy::Proxy;
+#[cfg(feature = "proxy")]
+use crate::proxy::embedded::{EmbeddedConfig, EmbeddedProxy};
+#[cfg(feature = "process")]
+use crate::runtime::process::{ProcessConfig, ProcessRuntime};
 use crate::runtime::{Builder, ContainerRuntime};
 use crate::secrets::SecretStore;
+use crate::secrets::encrypted::{EncryptedSecrets, MasterKey};
 use crate::servers::Servers;
-use crate::source::Source;
+use crate::source::{GitConfig, GitSource, Source};
 use crate::store::Store;
+#[cfg(feature = "sqlite")]
+use crate::store::sql::SqlStore;
 
 /// Builds a [`Ployer`]. Everything has a default but the data directory, and that is needed only by defaults.
 #[derive(Debug, Default)]
@@ -35,11 +44,12 @@ pub struct PloyerBuilder {
     settings: Settings,
     holder: Option<String>,
     listener: Option<TcpListener>,
-    secret_key: Option<Secret>,
+    secret_key: Option<MasterKey>,
+    environment: BTreeMap<String, String>,
     store: Option<Arc<dyn Store>>,
     secrets: Option<Arc<dyn SecretStore>>,
     servers: Option<Arc<dyn Servers>>,
-    runtime: Option<(Arc<dyn ContainerRuntime>, Arc<dyn Builder>)>,
+    runtime: Option<RuntimeAndBuilder>,
     proxy: Option<Arc<dyn Proxy>>,
     source: Option<Arc<dyn Source>>,
     probe: Option<Arc<dyn Probe>>,
@@ -72,9 +82,16 @@ impl PloyerBuilder {
         self
     }
 
-    /// The key that secrets are encrypted with, 32 bytes, instead of the one in the data directory.
-    pub fn secret_key(mut self, key: Secret) -> Self {
+    /// The key that secrets are encrypted with, instead of the one in the data directory.
+    pub fn secret_key(mut self, key: MasterKey) -> Self {
         self.secret_key = Some(key);
+        self
+    }
+
+    /// What build commands, processes and Git find in their environment beside what Ployer sets: `PATH`, `HOME`,
+    /// `LANG`, `https_proxy` and the like. Nothing is read from the environment of this process.
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment.extend(variables);
         self
     }
 
@@ -135,52 +152,159 @@ impl PloyerBuilder {
     /// `Conflict` if the data directory belongs to another database, or the secrets to another key.
     pub async fn build(self) -> Result<Ployer> {
         let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
-        let settings = Arc::new(self.settings.clone());
         let store = self.open_store().await?;
-        let Ground { local, servers, kind } = self.open_servers()?;
         let instance = installation::identify(&*store, &*clock, self.data_dir.as_deref()).await?;
+        let secrets = self.open_secrets(&store, &clock).await?;
+        let source = self.open_source(&clock)?;
+        let engine_lock = self.engine_lock();
+        let holder = self.holder.clone().unwrap_or_else(installation::holder);
+        let settings = Arc::new(self.settings.clone());
+        let probe = self.probe.clone().unwrap_or_else(|| Arc::new(NetworkProbe));
+        let Ground { local, servers, kind } = self.open_servers(instance, &clock)?;
         let server = installation::local_server(&*store, &*clock, kind).await?;
+        let news = watch::Sender::new(EventSeq::default());
         let parts = EngineParts {
-            secrets: self.open_secrets(&store, &clock).await?,
-            source: self.open_source(&clock)?,
-            probe: self.open_probe()?,
-            holder: self.holder.clone().unwrap_or_else(installation::holder),
-            alone: false,
-            news: watch::Sender::new(EventSeq::default()),
             store,
+            secrets,
             servers,
+            source,
+            probe,
             clock,
             settings,
             instance,
+            holder,
+            alone: false,
+            news,
         };
-        Ok(Ployer::new(Shared { parts, server, local, running: super::run::Running::default() }))
+        Ok(Ployer::new(Shared { parts, server, local, engine_lock, running: Running::default() }))
     }
-}
 
-impl PloyerBuilder {
+    fn data_dir_of(&self, what: &'static str) -> Result<&Path> {
+        self.data_dir.as_deref().ok_or_else(|| {
+            Error::invalid("data_dir", format!("none is given, and {what} needs one"))
+                .with_hint("name a directory with `.data_dir()`")
+        })
+    }
+
     async fn open_store(&self) -> Result<Arc<dyn Store>> {
-        match &self.store {
-            Some(store) => Ok(Arc::clone(store)),
-            None => Err(missing("store")),
+        if let Some(store) = &self.store {
+            return Ok(Arc::clone(store));
+        }
+        #[cfg(feature = "sqlite")]
+        {
+            let data_dir = self.data_dir_of("the database")?;
+            installation::make_dir(data_dir)?;
+            Ok(Arc::new(SqlStore::open(&data_dir.join("ployer.db")).await?))
+        }
+        #[cfg(not(feature = "sqlite"))]
+        Err(missing("store"))
+    }
+
+    /// SQLite is a file of this machine: a lock beside it says for certain whether another engine runs.
+    fn engine_lock(&self) -> Option<PathBuf> {
+        let local = cfg!(feature = "sqlite") && self.store.is_none();
+        self.data_dir.as_ref().filter(|_| local).map(|data_dir| data_dir.join("engine.lock"))
+    }
+
+    async fn open_secrets(&self, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Result<Arc<dyn SecretStore>> {
+        if let Some(secrets) = &self.secrets {
+            return Ok(Arc::clone(secrets));
+        }
+        let key = self.key(clock)?;
+        Ok(Arc::new(EncryptedSecrets::open(Arc::clone(store), Arc::clone(clock), key).await?))
+    }
+
+    fn key(&self, clock: &Arc<dyn Clock>) -> Result<MasterKey> {
+        match &self.secret_key {
+            Some(key) => Ok(key.clone()),
+            None => MasterKey::from_file(&self.data_dir_of("the key of the secrets")?.join("secret.key"), &**clock),
         }
     }
 
-    async fn open_secrets(&self, _store: &Arc<dyn Store>, _clock: &Arc<dyn Clock>) -> Result<Arc<dyn SecretStore>> {
-        match &self.secrets {
-            Some(secrets) => Ok(Arc::clone(secrets)),
-            None => Err(missing("secrets")),
+    fn open_source(&self, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Source>> {
+        if let Some(source) = &self.source {
+            return Ok(Arc::clone(source));
         }
+        let mut config = GitConfig::new(self.data_dir_of("the source")?, Arc::clone(clock));
+        config.settings = self.settings.source.clone();
+        config.deadline = self.settings.deadlines.checkout;
+        for (name, value) in &self.environment {
+            match name.as_str() {
+                "PATH" => config.path_env = value.into(),
+                "HOME" => config.home = Some(value.into()),
+                _ => config.env.push((name.into(), value.into())),
+            }
+        }
+        Ok(Arc::new(GitSource::open(config)?))
     }
 
-    fn open_servers(&self) -> Result<Ground> {
-        if let Some(servers) = &self.servers {
-            return Ok(Ground { local: None, servers: Arc::clone(servers), kind: RuntimeKind::Custom });
+    fn open_servers(mut self, instance: InstanceId, clock: &Arc<dyn Clock>) -> Result<Ground> {
+        if let Some(servers) = self.servers {
+            return Ok(Ground { local: None, servers, kind: RuntimeKind::Custom });
         }
-        let Some((runtime, builder)) = self.runtime.clone() else { return Err(missing("runtime")) };
-        let Some(proxy) = self.proxy.clone() else { return Err(missing("proxy")) };
+        let (runtime, builder) = match self.runtime.take() {
+            Some(given) => given,
+            None => self.processes(instance, clock)?,
+        };
+        let (proxy, on_demand) = match self.proxy.take() {
+            Some(given) => (given, None),
+            None => {
+                let embedded = self.embedded(clock)?;
+                (Arc::clone(&embedded) as Arc<dyn Proxy>, Some(embedded))
+            }
+        };
         self.check_reach(&*proxy)?;
-        let local = Arc::new(Local { runtime, builder, proxy });
+        let local = Arc::new(Local { runtime, builder, proxy, on_demand });
         Ok(Ground { kind: local.kind(), servers: local.clone(), local: Some(local) })
+    }
+
+    #[cfg(feature = "process")]
+    fn processes(&self, instance: InstanceId, clock: &Arc<dyn Clock>) -> Result<RuntimeAndBuilder> {
+        let key = self.key(clock)?.derived("process environments");
+        let data_dir = self.data_dir_of("the process runtime")?;
+        let mut config = ProcessConfig::new(data_dir, instance, key, Arc::clone(clock));
+        config.settings = self.settings.clone();
+        config.environment.extend(self.environment.clone());
+        let runtime = Arc::new(ProcessRuntime::open(config)?);
+        Ok((runtime.clone(), runtime))
+    }
+
+    #[cfg(not(feature = "process"))]
+    fn processes(&self, _: InstanceId, _: &Arc<dyn Clock>) -> Result<RuntimeAndBuilder> {
+        Err(missing("runtime"))
+    }
+
+    #[cfg(feature = "proxy")]
+    fn embedded(&mut self, clock: &Arc<dyn Clock>) -> Result<Arc<OnDemand>> {
+        let (settings, clock) = (self.settings.proxy.clone(), Arc::clone(clock));
+        let table_file = self.data_dir.as_ref().map(|data_dir| data_dir.join("routes.json"));
+        let given = self.listener.take();
+        let start = move || {
+            let listener = match &given {
+                Some(listener) => listener.try_clone(),
+                None => local::listen(),
+            };
+            let listener = listener.map_err(|error| {
+                Error::unavailable("the proxy's listener")
+                    .with_source(error)
+                    .with_hint("hand one in with `.listener()`")
+            })?;
+            let mut config = EmbeddedConfig::new(vec![listener]);
+            (config.settings, config.table_file) = (settings.clone(), table_file.clone());
+            config.clock = Arc::clone(&clock);
+            let proxy = Arc::new(EmbeddedProxy::start(config)?);
+            Ok(Begun {
+                proxy: proxy.clone(),
+                port: proxy.local_addr().port(),
+                close: Box::new(move |within| Box::pin(async move { proxy.close(within).await })),
+            })
+        };
+        Ok(Arc::new(OnDemand::new(Vantage::Host, start)))
+    }
+
+    #[cfg(not(feature = "proxy"))]
+    fn embedded(&mut self, _: &Arc<dyn Clock>) -> Result<Arc<OnDemand>> {
+        Err(missing("proxy"))
     }
 
     /// Replicas of this machine listen where the settings say: the proxy must get there.
@@ -195,21 +319,9 @@ impl PloyerBuilder {
             Vantage::Remote => Ok(()),
         }
     }
-
-    fn open_source(&self, _clock: &Arc<dyn Clock>) -> Result<Arc<dyn Source>> {
-        match &self.source {
-            Some(source) => Ok(Arc::clone(source)),
-            None => Err(missing("source")),
-        }
-    }
-
-    fn open_probe(&self) -> Result<Arc<dyn Probe>> {
-        match &self.probe {
-            Some(probe) => Ok(Arc::clone(probe)),
-            None => Err(missing("probe")),
-        }
-    }
 }
+
+type RuntimeAndBuilder = (Arc<dyn ContainerRuntime>, Arc<dyn Builder>);
 
 /// Where workloads run.
 struct Ground {
@@ -219,6 +331,8 @@ struct Ground {
     kind: RuntimeKind,
 }
 
+/// Only with a default feature off.
+#[cfg(not(all(feature = "sqlite", feature = "process", feature = "proxy")))]
 fn missing(part: &'static str) -> Error {
     Error::invalid(part, "none is given, and none is built in")
         .with_hint(format!("hand one in with `.{part}()`, or switch the feature on that brings it"))

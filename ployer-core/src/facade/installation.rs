@@ -55,7 +55,7 @@ fn keep(data_dir: &Path, stored: InstanceId) -> Result<InstanceId> {
         Error::internal(format!("the identity of the installation cannot be kept in {}", path.display()), error)
             .with_hint("see that the directory can be written to")
     };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(failed)?;
+    make_dir(data_dir)?;
     match write_once(&path, &format!("{stored}\n")) {
         Ok(()) => Ok(stored),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -67,6 +67,15 @@ fn keep(data_dir: &Path, stored: InstanceId) -> Result<InstanceId> {
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Makes the data directory, which others may not read.
+pub(super) fn make_dir(data_dir: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| {
+        Error::new(ErrorKind::Unavailable, format!("the data directory {} cannot be made", data_dir.display()))
+            .with_source(error)
+            .with_hint("choose one that can be written to")
+    })
 }
 
 /// Makes a file with that text unless there is one; after a crash it is there entirely or not at all.

@@ -3,15 +3,31 @@
 //! Whoever only reads and enqueues never starts the proxy: it begins when the engine first speaks to it, and ends
 //! with the engine.
 
-use std::sync::Arc;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{RuntimeKind, Server};
+use crate::model::{
+    Answer, ApplicationId, Ask, InFlight, Revision, RouteTable, RuntimeKind, Server, Traffic, Upstream, Vantage,
+};
 use crate::proxy::Proxy;
 use crate::runtime::{Builder, ContainerRuntime};
 use crate::servers::{ServerHandle, Servers};
+
+/// The port that applications are served on where nobody chose one.
+const PORT: u16 = 8080;
+
+/// How many ports after a taken one are tried.
+const PORTS_TRIED: u16 = 100;
+
+/// How long requests under way may take when the proxy ends.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// This machine's runtime and proxy.
 #[derive(Debug)]
@@ -19,6 +35,8 @@ pub(super) struct Local {
     pub(super) runtime: Arc<dyn ContainerRuntime>,
     pub(super) builder: Arc<dyn Builder>,
     pub(super) proxy: Arc<dyn Proxy>,
+    /// The same proxy, where it begins and ends with the engine.
+    pub(super) on_demand: Option<Arc<OnDemand>>,
 }
 
 impl Local {
@@ -29,11 +47,16 @@ impl Local {
 
     /// The port of this machine that requests come in at, where it is known.
     pub(super) fn port(&self) -> Option<u16> {
-        None
+        self.on_demand.as_ref().and_then(|proxy| proxy.state().as_ref().map(|begun| begun.port))
     }
 
     /// Ends the proxy, if it began with the engine.
-    pub(super) async fn stop_proxy(&self) {}
+    pub(super) async fn stop_proxy(&self) {
+        let begun = self.on_demand.as_ref().and_then(|proxy| proxy.state().take());
+        if let Some(begun) = begun {
+            (begun.close)(FAREWELL).await;
+        }
+    }
 }
 
 #[async_trait]
@@ -52,5 +75,89 @@ impl Servers for Local {
             builder: Arc::clone(&self.builder),
             proxy: Arc::clone(&self.proxy),
         })
+    }
+}
+
+/// A listener on the loopback interface: the usual port, or the next that is free.
+pub(super) fn listen() -> io::Result<TcpListener> {
+    let last = PORT + PORTS_TRIED;
+    let mut bound = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT));
+    for port in PORT + 1..=last {
+        match &bound {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            }
+            _ => break,
+        }
+    }
+    bound
+}
+
+/// A proxy that begins when it is first spoken to.
+pub(super) struct OnDemand {
+    vantage: Vantage,
+    start: Box<dyn Fn() -> Result<Begun> + Send + Sync>,
+    state: Mutex<Option<Begun>>,
+}
+
+/// A proxy that has begun.
+pub(super) struct Begun {
+    pub(super) proxy: Arc<dyn Proxy>,
+    pub(super) port: u16,
+    pub(super) close: Box<dyn FnOnce(Duration) -> BoxFuture<'static, ()> + Send>,
+}
+
+impl fmt::Debug for OnDemand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnDemand").field("port", &self.state().as_ref().map(|begun| begun.port)).finish_non_exhaustive()
+    }
+}
+
+impl OnDemand {
+    pub(super) fn new(vantage: Vantage, start: impl Fn() -> Result<Begun> + Send + Sync + 'static) -> Self {
+        Self { vantage, start: Box::new(start), state: Mutex::new(None) }
+    }
+
+    fn begun(&self) -> Result<Arc<dyn Proxy>> {
+        let mut state = self.state();
+        if let Some(begun) = &*state {
+            return Ok(Arc::clone(&begun.proxy));
+        }
+        let begun = (self.start)()?;
+        let proxy = Arc::clone(&begun.proxy);
+        *state = Some(begun);
+        Ok(proxy)
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<Begun>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a wrapper that forgets a method answers for the wrong proxy")]
+impl Proxy for OnDemand {
+    async fn apply(&self, table: &RouteTable, expected: Revision) -> Result<Revision> {
+        self.begun()?.apply(table, expected).await
+    }
+
+    async fn routes(&self) -> Result<RouteTable> {
+        self.begun()?.routes().await
+    }
+
+    async fn in_flight(&self, upstream: &Upstream) -> Result<InFlight> {
+        self.begun()?.in_flight(upstream).await
+    }
+
+    async fn traffic(&self, application: ApplicationId) -> Result<Option<Traffic>> {
+        self.begun()?.traffic(application).await
+    }
+
+    async fn ask(&self, ask: &Ask) -> Result<Answer> {
+        self.begun()?.ask(ask).await
+    }
+
+    fn vantage(&self) -> Vantage {
+        self.vantage
     }
 }

@@ -3,6 +3,7 @@
 //! It is cheap to clone and has no state of its own beside what all clones share. Here is the one way in which the
 //! facade writes: decide on what is stored, commit, and decide again where somebody else was faster.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) server: ServerId,
     /// This machine as a server, unless the embedding program brings servers of its own.
     pub(super) local: Option<Arc<Local>>,
+    /// Where the operating system keeps a second engine away; `None` where the store is not a file of ours.
+    pub(super) engine_lock: Option<PathBuf>,
     /// Whether an engine of this process runs.
     pub(super) running: Running,
 }
@@ -170,7 +173,7 @@ impl Ployer {
 
     async fn commit(&self, commit: Commit) -> Result<()> {
         let seq = self.store().commit(commit).await?;
-        self.shared.parts.news.send_replace(seq);
+        self.shared.parts.tell(seq);
         Ok(())
     }
 }
@@ -191,17 +194,20 @@ mod tests {
         let id = ApplicationId::from(ployer.instance().as_uuid());
 
         macro_rules! each {
-            ($($call:expr),* $(,)?) => {$( let p = ployer.clone(); in_a_task(async move { let p = &p; $call(p).await.map(drop) }); )*};
+            ($(|$p:ident| $call:expr),* $(,)?) => {$(
+                let $p = ployer.clone();
+                in_a_task(async move { Ok::<_, Error>($call.await.is_ok()) });
+            )*};
         }
         each![
-            async |p: &Ployer| p.applications().create(NewApplication::new("a".parse()?)).await,
-            async |p: &Ployer| p.applications().update(id, UpdateApplication::default()).await,
-            async |p: &Ployer| p.applications().restart(id).await,
-            async |p: &Ployer| p.deployments().start(id).await?.wait().await,
-            async |p: &Ployer| p.deployments().rollback(id, Rollback::default()).await,
-            async |p: &Ployer| p.env().set(id, "A".parse()?, "value").await,
-            async |p: &Ployer| p.domains().add(id, "shop.example".parse()?).await,
-            async |p: &Ployer| p.run(std::future::pending()).await,
+            |p| p.applications().create(NewApplication::new("a".parse()?)),
+            |p| p.applications().update(id, UpdateApplication::default()),
+            |p| p.applications().restart(id),
+            |p| p.deployments().start(id).await?.wait(),
+            |p| p.deployments().rollback(id, Rollback::default()),
+            |p| p.env().set(id, "A".parse()?, "value"),
+            |p| p.domains().add(id, "shop.example".parse()?),
+            |p| p.run(std::future::pending()),
         ];
     }
 

@@ -3,17 +3,20 @@
 //! Tasks begin here and nowhere else in the facade, and all of them end with the handle: by [`EngineHandle::stop`],
 //! or in the background when it is dropped. Applications go on either way.
 
-use std::future::Future;
+use std::fs::File;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Ployer;
 use crate::access::Action;
-use crate::engine::{self, Engine};
-use crate::error::{Error, Result};
+use crate::engine::{self, Engine, EngineParts};
+use crate::error::{Error, ErrorKind, Result};
 
 /// An engine of this process. Dropping it ends the engine in the background; applications go on.
 #[derive(Debug)]
@@ -98,13 +101,36 @@ impl Ployer {
     /// `Conflict` while an engine runs: it would start them again.
     pub async fn stop_applications(&self) -> Result<()> {
         self.allow(Action::Administer).await?;
-        engine::stop_applications(&self.shared.parts).await
+        let lock = self.lock().await?;
+        let parts = EngineParts { alone: lock.is_some(), ..self.shared.parts.clone() };
+        engine::stop_applications(&parts).await
+    }
+
+    /// Keeps every other engine away for as long as the file is held; `None` where the lease alone must do.
+    async fn lock(&self) -> Result<Option<File>> {
+        let Some(path) = &self.shared.engine_lock else { return Ok(None) };
+        let unusable = |error: io::Error| {
+            Error::new(ErrorKind::Unavailable, format!("{} cannot be locked", path.display())).with_source(error)
+        };
+        let file = File::options().create(true).truncate(false).write(true).open(path).map_err(unusable)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) => {
+                let lease = self.store().lease().await?;
+                let holder = lease.map_or_else(|| "another process".to_owned(), |lease| lease.holder);
+                Err(Error::conflict(format!("an engine runs on this data already: {holder}"))
+                    .with_hint("stop it first, or use another data directory"))
+            }
+            Err(error) => Err(unusable(error.into())),
+        }
     }
 
     async fn engine(self, counted: Counted, stop: CancellationToken, tell: watch::Sender<bool>) -> Result<()> {
         let _counted = counted;
         self.allow(Action::Administer).await?;
-        let engine = Engine::start(self.shared.parts.clone()).await?;
+        let lock = self.lock().await?;
+        let parts = EngineParts { alone: lock.is_some(), ..self.shared.parts.clone() };
+        let engine = Engine::start(parts).await?;
         tell.send_replace(true);
         let ended = engine.run(stop).await;
         if let Some(local) = &self.shared.local {

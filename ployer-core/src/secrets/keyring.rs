@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Secret;
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
@@ -58,6 +59,12 @@ impl MasterKey {
     /// Identifies the key without telling anything of it: 16 hexadecimal digits of a hash.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Another key that follows from this one, for that purpose alone.
+    pub(crate) fn derived(&self, purpose: &str) -> Secret {
+        let derived = Sha256::new().chain_update(b"ployer key for ").chain_update(purpose).chain_update(*self.bytes);
+        Secret::from(derived.finalize().to_vec())
     }
 
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {

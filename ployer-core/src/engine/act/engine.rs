@@ -60,7 +60,7 @@ pub(crate) struct EngineParts {
 
 impl EngineParts {
     /// Wakes whoever follows the event log.
-    pub(super) fn tell(&self, newest: EventSeq) {
+    pub(crate) fn tell(&self, newest: EventSeq) {
         self.news.send_if_modified(|known| {
             let is_news = newest > *known;
             *known = newest.max(*known);

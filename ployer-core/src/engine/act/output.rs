@@ -34,7 +34,7 @@ pub(super) async fn tail(
 /// The last lines that a replica printed, as they are.
 pub(super) async fn read(runtime: &dyn ContainerRuntime, name: &ReplicaName, lines: u32) -> Result<Vec<String>> {
     let stream = runtime.logs(name, &LogQuery { tail: Some(lines), follow: false }).await?;
-    let lines = stream.take(lines as usize).filter_map(async |line| line.ok().map(|line| line.text));
+    let lines = stream.take(lines as usize).filter_map(|line| async move { line.ok().map(|line| line.text) });
     Ok(lines.collect().await)
 }
 
