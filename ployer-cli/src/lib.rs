@@ -1,1 +1,0 @@
-//! The cli frontend of Ployer.
