@@ -253,6 +253,8 @@ pub struct ProxySettings {
     /// An idle client connection is closed after this: later than clients and edges close theirs, because a request
     /// that meets a closing connection is lost.
     pub client_idle: Duration,
+    /// How long a client may take nothing of its answer, or send nothing of a body that its upstream waits for.
+    pub client_stalled: Duration,
     /// How long a proxy that starts with a table from disk holds requests before it has been told the present one.
     pub hold_at_start: Duration,
     /// Threads that serve; `None`: as many as cores.
@@ -272,6 +274,7 @@ impl Default for ProxySettings {
             reuse_unsafe: Duration::from_millis(500),
             upstream_idle: Duration::from_secs(60),
             client_idle: Duration::from_secs(300),
+            client_stalled: Duration::from_secs(60),
             hold_at_start: Duration::from_secs(30),
             threads: None,
         }
