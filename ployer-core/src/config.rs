@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long each step of a deployment may take.
@@ -284,6 +285,8 @@ impl Default for ProxySettings {
 /// The limits of the process runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSettings {
+    /// A cgroup (v2) that was handed over to us and has no process in it; without one there are no limits.
+    pub cgroup: Option<PathBuf>,
     /// What is kept of each of a replica's two streams of output.
     pub output_bytes_max: u64,
     /// How long a command beside a replica may take.
@@ -294,7 +297,12 @@ pub struct ProcessSettings {
 
 impl Default for ProcessSettings {
     fn default() -> Self {
-        Self { output_bytes_max: 16 * 1024 * 1024, exec: Duration::from_secs(60), exec_bytes_max: 1024 * 1024 }
+        Self {
+            cgroup: None,
+            output_bytes_max: 16 * 1024 * 1024,
+            exec: Duration::from_secs(60),
+            exec_bytes_max: 1024 * 1024,
+        }
     }
 }
 
