@@ -36,6 +36,19 @@ pub use self::git::{GitConfig, GitSource};
 use crate::error::Result;
 use crate::model::{ApplicationId, BranchName, CommitInfo, CommitSha, DeploymentId, GitUrl, RepoPath, Secret};
 
+/// Refuses a folder that has a link which leads out of it.
+///
+/// # Errors
+///
+/// `Invalid`, naming the link.
+#[cfg(feature = "testing")]
+pub(crate) fn refuse_links_out(folder: &std::path::Path) -> Result<()> {
+    links::check(folder).map_err(|trouble| match trouble {
+        failure::Trouble::Refused(refusal) => refusal,
+        other => crate::error::Error::failed(format!("{} cannot be looked through: {other:?}", folder.display())),
+    })
+}
+
 /// What to check out.
 #[derive(Clone, Debug)]
 pub struct CheckoutRequest {

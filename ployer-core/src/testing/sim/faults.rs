@@ -4,9 +4,12 @@
 //! draws faults from the seed until it is told to cease.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::random::Random;
+use crate::error::Error;
 
 /// What a call into the world is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,12 +77,58 @@ impl Mishap {
     ];
 }
 
+impl Mishap {
+    /// Its word on a command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ReplicaDies => "replica-dies",
+            Self::ProxyRestarts => "proxy-restarts",
+            Self::EngineRestarts => "engine-restarts",
+            Self::SecondEngine => "second-engine",
+            Self::UserCancels => "user-cancels",
+            Self::UserRollsBack => "user-rolls-back",
+            Self::ClockJumps => "clock-jumps",
+            Self::NewsIsLost => "news-is-lost",
+            Self::NewsIsLate => "news-is-late",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => write!(f, "refused"),
+            Self::AnswerLost => write!(f, "answer-lost"),
+            Self::Slow(by) => write!(f, "slow-{}", by.as_millis()),
+            Self::CrashBefore => write!(f, "crash-before"),
+            Self::CrashAfter => write!(f, "crash-after"),
+            Self::Meanwhile(mishap) => write!(f, "{}", mishap.word()),
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        let slow = word.strip_prefix("slow-").and_then(|millis| millis.parse().ok());
+        if let Some(millis) = slow {
+            return Ok(Self::Slow(Duration::from_millis(millis)));
+        }
+        let mishaps = Mishap::ALL.map(Self::Meanwhile);
+        let all = [Self::Refused, Self::AnswerLost, Self::CrashBefore, Self::CrashAfter].into_iter().chain(mishaps);
+        let mut named = all.filter(|fault| fault.to_string() == word);
+        named.next().ok_or_else(|| Error::invalid("fault", format!("`{word}` is none")))
+    }
+}
+
 /// Which faults strike.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     planned: BTreeMap<u64, Fault>,
     drawn: Option<Drawn>,
-    calls: u64,
+    /// What each call so far was.
+    calls: Vec<PointKind>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +141,11 @@ impl Faults {
     /// None but these, each at the call of its number (from 1).
     pub fn planned(faults: impl IntoIterator<Item = (u64, Fault)>) -> Self {
         Self { planned: faults.into_iter().collect(), ..Self::default() }
+    }
+
+    /// What was planned, by the number of the call.
+    pub fn plan(&self) -> impl Iterator<Item = (u64, Fault)> {
+        self.planned.iter().map(|(number, fault)| (*number, *fault))
     }
 
     /// Such as follow from `seed`; how many is one of its choices.
@@ -107,19 +161,20 @@ impl Faults {
         self.planned.clear();
     }
 
-    /// Calls so far.
-    pub fn calls(&self) -> u64 {
-        self.calls
+    /// The calls so far, the first of which has the number 1.
+    pub fn calls(&self) -> &[PointKind] {
+        &self.calls
     }
 
     /// Counts a call and answers what strikes it.
     pub(super) fn next(&mut self, kind: PointKind) -> (u64, Option<Fault>) {
-        self.calls += 1;
+        self.calls.push(kind);
+        let number = self.calls.len() as u64;
         let fault = match &mut self.drawn {
             Some(drawn) => drawn.next(kind),
-            None => self.planned.remove(&self.calls),
+            None => self.planned.remove(&number),
         };
-        (self.calls, fault)
+        (number, fault)
     }
 }
 
@@ -155,6 +210,17 @@ mod tests {
         let struck: Vec<_> = (0..3).map(|_| faults.next(PointKind::Effect).1).collect();
 
         assert_eq!(struck, [None, Some(Fault::Refused), None]);
+    }
+
+    #[test]
+    fn a_fault_survives_the_way_through_its_word() {
+        let others = [Fault::Refused, Fault::AnswerLost, Fault::CrashBefore, Fault::CrashAfter];
+        let slow = Fault::Slow(Duration::from_millis(12));
+
+        for fault in Mishap::ALL.map(Fault::Meanwhile).into_iter().chain(others).chain([slow]) {
+            assert_eq!(fault.to_string().parse::<Fault>().unwrap(), fault);
+        }
+        assert!("slow".parse::<Fault>().is_err());
     }
 
     #[test]

@@ -35,10 +35,7 @@ impl World {
     }
 
     /// 3, 4: a checkout or build begins: it is journaled, and no deployment goes on for ever by crashing its engine.
-    pub(super) fn before_job(&mut self, engine: EngineNumber, deployment: DeploymentId) {
-        if engine == EngineNumber::default() {
-            return;
-        }
+    pub(super) fn job_begins(&mut self, deployment: DeploymentId) {
         let journaled =
             self.judge.stored.states.values().filter_map(|state| state.operation.as_ref()).any(|operation| {
                 let at_job = matches!(operation.stage, Stage::Checkout { .. } | Stage::Build { .. });
@@ -73,10 +70,7 @@ impl World {
     }
 
     /// 5, 6: a replica starts: it is journaled, and its address is nobody else's.
-    pub(super) fn before_start(&mut self, engine: EngineNumber, workload: &Workload, replica: &Replica) {
-        if engine == EngineNumber::default() {
-            return;
-        }
+    pub(super) fn start_begins(&mut self, workload: &Workload, replica: &Replica) {
         let desired = self.judge.stored.states.get(&workload.application).map(State::desired);
         let wanted = desired.and_then(|desired| desired.replicas.get(&replica.name).cloned());
         if wanted.is_none_or(|wanted| wanted.mode != Mode::Run || wanted.address != replica.address) {
@@ -113,9 +107,9 @@ impl World {
         }
     }
 
-    /// 1, 2, 5: a replica is told to end.
-    pub(super) fn before_stop(&mut self, engine: EngineNumber, name: &ReplicaName) {
-        if engine == EngineNumber::default() || !self.replicas.all.contains_key(name) {
+    /// 2, 5: a replica is about to be told to end: it is ours, and the journal says so.
+    pub(super) fn stop_begins(&mut self, name: &ReplicaName) {
+        if !self.replicas.all.contains_key(name) {
             return;
         }
         self.is_ours_to_end(name);
@@ -124,8 +118,11 @@ impl World {
         {
             self.breach(2, format!("{name} is told to end, and the journal wants it"));
         }
-        let lives = self.replicas.all.get(name).is_some_and(|replica| replica.listens());
-        if !lives {
+    }
+
+    /// 1, 2: a replica is told to end: nothing is lost by that.
+    pub(super) fn before_stop(&mut self, name: &ReplicaName) {
+        if !self.replicas.all.get(name).is_some_and(|replica| replica.listens()) {
             return;
         }
         if self.routing.upstreams().any(|upstream| upstream.replica == *name) && !self.routing.is_void {
@@ -148,7 +145,7 @@ impl World {
     }
 
     /// 2: what has served ends only when something else has answered, or requests are held, or a user wished it.
-    fn successor_answers(&mut self, name: &ReplicaName, hold_is_enough: bool) {
+    pub(super) fn successor_answers(&mut self, name: &ReplicaName, hold_is_enough: bool) {
         let Some(replica) = self.replicas.all.get(name) else { return };
         let application = replica.owner.application;
         let served = self.judge.served.contains(name);
@@ -187,12 +184,9 @@ impl World {
         }
     }
 
-    /// 2, 5: a replica or one-off is removed.
-    pub(super) fn before_remove(&mut self, engine: EngineNumber, name: &ReplicaName) {
+    /// 5: a replica or one-off is about to be removed: it is ours, and nothing wants it.
+    pub(super) fn removal_begins(&mut self, name: &ReplicaName) {
         let Some(replica) = self.replicas.all.get(name) else { return };
-        if engine == EngineNumber::default() {
-            return;
-        }
         let (application, one_off, release) = (replica.owner.application, replica.one_off, replica.owner.release);
         self.is_ours_to_end(name);
         let Some(state) = self.judge.stored.states.get(&application) else { return };
@@ -205,11 +199,10 @@ impl World {
         if wanted {
             self.breach(5, format!("{name} is removed, and the journal wants it"));
         }
-        self.successor_answers(name, false);
     }
 
     /// 5: a persistent directory is removed.
-    pub(super) fn before_remove_volume(&mut self, application: ApplicationId, volume: &VolumeName) {
+    pub(super) fn volume_goes(&mut self, application: ApplicationId, volume: &VolumeName) {
         let wished = self.judge.stored.applications.get(&application).map(|row| row.wanted);
         if wished != Some(Wanted::Deleting { volumes: true }) {
             self.breach(5, format!("the volume {volume} is removed, and no user said so"));
@@ -217,7 +210,7 @@ impl World {
     }
 
     /// 5: an artifact is removed: nothing needs it.
-    pub(super) fn before_artifact_goes(&mut self, name: &ArtifactName) {
+    pub(super) fn artifact_goes(&mut self, name: &ArtifactName) {
         let Some(release) = self.judge.stored.releases.get(&name.deployment.into()) else { return };
         let (application, id, pinned) = (release.application_id, release.id, release.pinned_by);
         let deleting = self.judge.stored.applications.get(&application).map(|row| row.wanted);
@@ -236,7 +229,7 @@ impl World {
     }
 
     /// 5: a version of a secret is removed: no release names it that may still start.
-    pub(super) fn before_secret_goes(&mut self, version: SecretVersion) {
+    pub(super) fn secret_goes(&mut self, version: SecretVersion) {
         let user = self.judge.stored.releases.values().find(|release| {
             let may_start = !matches!(
                 release.state,
@@ -253,8 +246,8 @@ impl World {
     }
 
     /// 1, 3: a table is applied.
-    pub(super) fn before_apply(&mut self, engine: EngineNumber, table: &RouteTable) {
-        if engine == EngineNumber::default() || table.revision == self.routing.table.revision {
+    pub(super) fn table_comes(&mut self, engine: EngineNumber, table: &RouteTable) {
+        if table.revision == self.routing.table.revision {
             return;
         }
         if self.judge.epochs.get(&engine).is_some_and(|epoch| *epoch != table.revision.epoch) {

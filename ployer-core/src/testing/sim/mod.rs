@@ -4,23 +4,29 @@
 //! Each call into the world is numbered; a fault may strike it, up to a crash of the engine between any two effects.
 //! After each step the invariants are checked, by number.
 
-#![allow(dead_code, reason = "the director of histories arrives in the next commits")]
-
 mod clock;
+#[cfg(test)]
+mod conformance;
+mod director;
 mod faults;
+mod history;
 mod invariants;
 mod judge;
+mod plan;
 mod program;
 mod proxy;
 mod random;
 mod replicas;
+mod rest;
 mod routing;
+mod run;
 mod runtime;
 mod servers;
 mod source;
 mod store;
 mod stored;
 mod trace;
+mod user;
 mod verdicts;
 mod version;
 mod workshop;
@@ -28,10 +34,12 @@ mod world;
 
 pub use self::clock::SimClock;
 pub use self::faults::{Fault, Faults, Mishap, PointKind};
+pub use self::history::{History, Scene};
 pub use self::judge::Breach;
 pub use self::program::Program;
 pub use self::proxy::SimProxy;
 pub use self::random::Random;
+pub use self::run::{Outcome, Run};
 pub use self::runtime::SimRuntime;
 pub use self::servers::{SimProbe, SimSecrets, SimServers};
 pub use self::source::{SimBuilder, SimSource};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Command, Exit};
+use crate::model::{Command, Exit, OutputStream};
 
 /// What a simulated process does once it is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Program {
     pub exits_after: Option<(Duration, Exit)>,
     /// How long it takes to end after SIGTERM; `None`: it ignores the signal.
     pub ends_after: Option<Duration>,
+    /// What it prints at its start, a word each.
+    pub prints: Vec<(OutputStream, String)>,
 }
 
 impl Default for Program {
@@ -27,6 +29,7 @@ impl Default for Program {
             status: 200,
             exits_after: None,
             ends_after: Some(Duration::from_millis(50)),
+            prints: Vec::new(),
         }
     }
 }
@@ -60,6 +63,10 @@ impl Program {
             };
             words.push(format!("exits={}:{code}", after.as_millis()));
         }
+        words.extend(self.prints.iter().map(|(stream, text)| match stream {
+            OutputStream::Stdout => format!("out={text}"),
+            OutputStream::Stderr => format!("err={text}"),
+        }));
         Command(words)
     }
 
@@ -81,6 +88,8 @@ impl Program {
             "status" => self.status = value.parse().unwrap_or(self.status),
             "listens" => self.listens_after = millis(value),
             "ends" => self.ends_after = millis(value),
+            "out" => self.prints.push((OutputStream::Stdout, value.to_owned())),
+            "err" => self.prints.push((OutputStream::Stderr, value.to_owned())),
             "exits" => {
                 self.exits_after = value.split_once(':').and_then(|(after, code)| {
                     let exit = match code.parse::<i32>().ok()? {
@@ -113,6 +122,7 @@ mod tests {
             Program::ending(Duration::from_secs(3), Exit::Code(1)),
             Program::ending(Duration::ZERO, Exit::Signal(9)),
             Program::ending(Duration::ZERO, Exit::Unknown),
+            Program { prints: vec![(OutputStream::Stderr, "hello".to_owned())], ..Program::silent() },
         ];
 
         for program in programs {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::faults::PointKind::{Effect, Look};
-use super::world::{Call, Port};
+use super::world::{Call, Port, World};
 use crate::error::{Error, Result};
 use crate::model::{Answer, ApplicationId, Ask, InFlight, Revision, RouteTable, Traffic, Upstream, Vantage};
 use crate::proxy::Proxy;
@@ -17,15 +17,11 @@ impl Proxy for SimProxy {
     async fn apply(&self, table: &RouteTable, expected: Revision) -> Result<Revision> {
         let engine = self.0.engine;
         let call = Call { kind: Effect, what: "apply", of: &table.revision };
-        self.0
-            .call(call, |world| {
-                if world.routing.down {
-                    return Err(Error::unavailable("the proxy"));
-                }
-                world.before_apply(engine, table);
-                world.apply(table, expected)
-            })
-            .await
+        let apply = |world: &mut World| match world.routing.down {
+            true => Err(Error::unavailable("the proxy")),
+            false => world.apply(table, expected),
+        };
+        self.0.judged(call, |world| world.table_comes(engine, table), apply).await
     }
 
     async fn routes(&self) -> Result<RouteTable> {

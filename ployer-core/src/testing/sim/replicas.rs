@@ -26,6 +26,8 @@ const NEWS_LATE: Duration = Duration::from_secs(45);
 #[derive(Debug)]
 pub(super) struct Replicas {
     pub(super) all: BTreeMap<ReplicaName, SimReplica>,
+    /// Replicas that are there from the beginning and are not this installation's to touch.
+    pub(super) foreign: BTreeSet<ReplicaName>,
     /// Addresses that strangers listen on.
     pub(super) strangers: BTreeSet<SocketAddr>,
     /// The engine that watches; what dies is started again only then, unless the runtime is one that needs nobody.
@@ -108,9 +110,15 @@ impl SimReplica {
         }
     }
 
-    fn print(&mut self, name: &ReplicaName, text: String) {
-        let line = OutputLine { replica: name.clone(), stream: OutputStream::Stdout, at: None, text };
-        self.output.push(line);
+    /// What its program prints at its start.
+    fn print(&mut self, name: &ReplicaName) {
+        let line = |(stream, text): &(OutputStream, String)| OutputLine {
+            replica: name.clone(),
+            stream: *stream,
+            at: None,
+            text: text.clone(),
+        };
+        self.output.extend(self.program.prints.iter().map(line));
     }
 }
 
@@ -128,6 +136,7 @@ impl Replicas {
     pub(super) fn new(random: &mut Random) -> Self {
         Self {
             all: BTreeMap::new(),
+            foreign: BTreeSet::new(),
             strangers: BTreeSet::new(),
             attached: None,
             restarts_alone: random.chance(500),
@@ -235,7 +244,7 @@ impl World {
         let Some(replica) = self.replicas.all.get_mut(name) else { return };
         replica.life = life;
         replica.state = Life::Runs { listening: false, ending: false };
-        replica.print(name, format!("begins, life {life}"));
+        replica.print(name);
         let program = replica.program.clone();
         if let Some(after) = program.listens_after.filter(|_| replica.address.is_some()) {
             self.schedule(after, Due::Listens(name.clone(), life));
@@ -250,7 +259,6 @@ impl World {
         let Some(replica) = self.replicas.all.get_mut(name).filter(|replica| replica.life == life) else { return };
         if let Life::Runs { listening, .. } = &mut replica.state {
             *listening = true;
-            replica.print(name, "listens".to_owned());
             self.note(format_args!("   {name} listens"));
             self.replica_listens(name);
         }
@@ -275,7 +283,6 @@ impl World {
         let Some(replica) = self.replicas.all.get_mut(name) else { return };
         let Life::Runs { ending, .. } = replica.state else { return };
         replica.state = if ending && !replica.one_off { Life::Stopped } else { Life::Ended(exit) };
-        replica.print(name, format!("ends with {exit}"));
         let (keep, life, pause) = (replica.keep && !ending, replica.life, replica.pause);
         self.note(format_args!("   {name} ends with {exit}"));
         self.replica_ended(name, ending);

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
 
 use super::faults::PointKind::{Effect, Look};
 use super::program::Program;
 use super::replicas::{Life, SimReplica, Start};
-use super::world::{Call, Port, World};
+use super::world::{Call, EngineNumber, Port, SimWorld, World};
 use crate::config::AddressRange;
 use crate::error::{Error, Result};
 use crate::model::{
@@ -33,6 +33,18 @@ impl SimRuntime {
     ) -> T {
         self.0.world.until(|world| world.replicas.all.get(name).map_or(Some(gone.clone()), &mut answer)).await
     }
+}
+
+/// The lines of a replica after the first `from`, as they come, until it is removed.
+fn follow(world: SimWorld, name: ReplicaName, from: usize) -> impl Stream<Item = Result<OutputLine>> {
+    stream::unfold((world, name, from), |(world, name, at)| async move {
+        let next = world.until(|world| match world.replicas.all.get(&name) {
+            Some(replica) => replica.output.get(at).cloned().map(Some),
+            None => Some(None),
+        });
+        let line = next.await?;
+        Some((Ok(line), (world, name, at + 1)))
+    })
 }
 
 fn start(
@@ -92,14 +104,10 @@ impl ContainerRuntime for SimRuntime {
     }
 
     async fn start(&self, workload: &Workload, replica: &Replica) -> Result<()> {
-        let engine = self.0.engine;
         let call = Call { kind: Effect, what: "start", of: &replica.name };
-        self.0
-            .call(call, |world| {
-                world.before_start(engine, workload, replica);
-                start(world, workload, &replica.name, (replica.index, replica.address), false)
-            })
-            .await
+        let place = (replica.index, replica.address);
+        let judge = |world: &mut World| world.start_begins(workload, replica);
+        self.0.judged(call, judge, |world| start(world, workload, &replica.name, place, false)).await
     }
 
     async fn keep_running(&self, name: &ReplicaName) -> Result<()> {
@@ -116,13 +124,13 @@ impl ContainerRuntime for SimRuntime {
     async fn stop(&self, name: &ReplicaName, grace: Duration) -> Result<()> {
         let engine = self.0.engine;
         let call = Call { kind: Effect, what: "stop", of: name };
-        let waits = self
-            .0
-            .call(call, |world| {
-                world.before_stop(engine, name);
-                Ok(world.tell_to_end(name, grace))
-            })
-            .await?;
+        let stop = |world: &mut World| {
+            if engine != EngineNumber::default() {
+                world.before_stop(name);
+            }
+            Ok(world.tell_to_end(name, grace))
+        };
+        let waits = self.0.judged(call, |world| world.stop_begins(name), stop).await?;
         if waits {
             self.ended(name, (), |replica| (!replica.runs()).then_some(())).await;
         }
@@ -132,13 +140,14 @@ impl ContainerRuntime for SimRuntime {
     async fn remove(&self, name: &ReplicaName) -> Result<()> {
         let engine = self.0.engine;
         let call = Call { kind: Effect, what: "remove", of: name };
-        self.0
-            .call(call, |world| {
-                world.before_remove(engine, name);
-                world.remove(name);
-                Ok(())
-            })
-            .await
+        let remove = |world: &mut World| {
+            if engine != EngineNumber::default() {
+                world.successor_answers(name, false);
+            }
+            world.remove(name);
+            Ok(())
+        };
+        self.0.judged(call, |world| world.removal_begins(name), remove).await
     }
 
     async fn list(&self, instance: InstanceId) -> Result<Vec<ReplicaSeen>> {
@@ -185,11 +194,15 @@ impl ContainerRuntime for SimRuntime {
     async fn logs(&self, name: &ReplicaName, query: &LogQuery) -> Result<BoxStream<'static, Result<OutputLine>>> {
         let call = Call { kind: Look, what: "logs", of: name };
         let mut lines = self.0.call(call, |world| Ok(world.replicas.get(name)?.output.clone())).await?;
+        let present = lines.len();
         if let Some(tail) = query.tail {
-            let skip = lines.len().saturating_sub(tail as usize);
-            lines.drain(..skip);
+            lines.drain(..present.saturating_sub(tail as usize));
         }
-        Ok(stream::iter(lines.into_iter().map(Ok)).boxed())
+        let lines = stream::iter(lines.into_iter().map(Ok));
+        Ok(match query.follow {
+            true => lines.chain(follow(self.0.world.clone(), name.clone(), present)).boxed(),
+            false => lines.boxed(),
+        })
     }
 
     async fn stats(&self, name: &ReplicaName) -> Result<Stats> {
@@ -225,11 +238,6 @@ impl ContainerRuntime for SimRuntime {
 
     async fn remove_volume(&self, application: ApplicationId, volume: &VolumeName) -> Result<()> {
         let call = Call { kind: Effect, what: "remove volume", of: volume };
-        self.0
-            .call(call, |world| {
-                world.before_remove_volume(application, volume);
-                Ok(())
-            })
-            .await
+        self.0.judged(call, |world| world.volume_goes(application, volume), |_| Ok(())).await
     }
 }

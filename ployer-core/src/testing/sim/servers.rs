@@ -8,7 +8,7 @@ use super::faults::PointKind::{Effect, Look};
 use super::proxy::SimProxy;
 use super::runtime::SimRuntime;
 use super::source::SimBuilder;
-use super::world::{Call, Port};
+use super::world::{Call, Port, World};
 use crate::clock::Clock;
 use crate::error::{Error, Resource, Result};
 use crate::model::{Replica, Secret, SecretScope, SecretVersion, Server};
@@ -90,12 +90,10 @@ impl SecretStore for SimSecrets {
 
     async fn purge(&self, version: SecretVersion) -> Result<()> {
         let call = Call { kind: Effect, what: "purge secret", of: &version };
-        self.0
-            .call(call, |world| {
-                world.before_secret_goes(version);
-                world.workshop.secrets.remove(&version);
-                Ok(())
-            })
-            .await
+        let purge = |world: &mut World| {
+            world.workshop.secrets.remove(&version);
+            Ok(())
+        };
+        self.0.judged(call, |world| world.secret_goes(version), purge).await
     }
 }

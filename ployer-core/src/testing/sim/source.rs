@@ -6,13 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::faults::PointKind::{Effect, Look};
-use super::version::{Effort, Version};
+use super::version::Effort;
 use super::workshop::place;
-use super::world::{Call, Port};
+use super::world::{Call, Port, World};
 use crate::error::{Error, Result};
-use crate::model::{ApplicationId, Artifact, Command, CommitInfo, DeploymentId, InstanceId};
+use crate::model::{ApplicationId, Artifact, Command, DeploymentId, InstanceId};
 use crate::runtime::{ArtifactName, BuildRecipe, BuildRequest, Builder, LogSink};
-use crate::source::{Checkout, CheckoutRequest, Progress, Source, Wish};
+use crate::source::{Checkout, CheckoutRequest, Progress, Source};
 
 /// The source of a simulated world, as one engine reaches it.
 #[derive(Clone, Debug)]
@@ -21,27 +21,25 @@ pub struct SimSource(pub(super) Port);
 #[async_trait]
 impl Source for SimSource {
     async fn checkout(&self, request: &CheckoutRequest, progress: &dyn Progress) -> Result<Checkout> {
-        let commit = match &request.what {
-            Wish::Commit(sha) => Some(sha.clone()),
-            Wish::DefaultBranch | Wish::Branch(_) => None,
-        };
-        let engine = self.0.engine;
         let call = Call { kind: Effect, what: "checkout", of: &request.deployment };
-        let version = self
+        let (sha, commit) = self
             .0
-            .call(call, |world| {
-                world.before_job(engine, request.deployment);
-                world.workshop.checkouts.insert(request.deployment, request.application);
-                world.workshop.version(&request.url, commit.as_ref())
-            })
+            .judged(
+                call,
+                |world| world.job_begins(request.deployment),
+                |world| {
+                    world.workshop.checkouts.insert(request.deployment, request.application);
+                    world.workshop.find(&request.url, &request.what)
+                },
+            )
             .await?;
         progress.line(&format!("fetching {}", request.url));
-        tokio::time::sleep(version.checkout.takes).await;
-        if version.checkout.fails {
+        tokio::time::sleep(commit.effort.takes).await;
+        if commit.effort.fails {
             return Err(Error::failed("the connection to the repository was lost"));
         }
         let call = Call { kind: Effect, what: "checked out", of: &request.deployment };
-        self.0.call(call, |world| world.workshop.write_down(request.deployment, &version)).await
+        self.0.call(call, |world| world.workshop.write_down(request, sha, &commit)).await
     }
 
     async fn discard(&self, deployment: DeploymentId) -> Result<()> {
@@ -49,7 +47,7 @@ impl Source for SimSource {
         self.0
             .call(call, |world| {
                 world.workshop.checkouts.remove(&deployment);
-                Ok(())
+                world.workshop.clear(deployment)
             })
             .await
     }
@@ -65,17 +63,6 @@ impl Source for SimSource {
     }
 }
 
-/// What a checkout of that version tells.
-pub(super) fn commit_info(version: &Version) -> CommitInfo {
-    let sha = version.sha();
-    CommitInfo {
-        sha: sha.parse().ok(),
-        message: format!("version {}", version.number),
-        author: "Ada Lovelace".to_owned(),
-        tree: sha,
-    }
-}
-
 /// The builder of a simulated server, as one engine reaches it.
 #[derive(Clone, Debug)]
 pub struct SimBuilder(pub(super) Port);
@@ -88,19 +75,22 @@ impl Builder for SimBuilder {
             BuildRecipe::Directory { command } => command.as_ref().map_or(Effort::taking(Duration::ZERO), effort),
             BuildRecipe::Dockerfile { .. } => return Err(Error::unsupported("a Dockerfile")),
         };
-        let engine = self.0.engine;
         let call = Call { kind: Effect, what: "build", of: &request.artifact };
         self.0
-            .call(call, |world| {
-                world.before_job(engine, request.artifact.deployment);
-                world.workshop.artifacts.insert(path.clone(), false);
-                Ok(())
-            })
+            .judged(
+                call,
+                |world| world.job_begins(request.artifact.deployment),
+                |world| {
+                    world.workshop.artifacts.insert(path.clone(), false);
+                    Ok(())
+                },
+            )
             .await?;
-        log.line("building");
+        said(&request.recipe).for_each(|line| log.line(line));
         tokio::time::sleep(effort.takes).await;
         if effort.fails {
-            log.line("error: it does not compile");
+            let call = Call { kind: Effect, what: "build fails", of: &request.artifact };
+            self.0.call(call, |world| Ok(world.workshop.artifacts.remove(&path))).await?;
             return Err(Error::failed("the build command ended with exit code 1"));
         }
         let call = Call { kind: Effect, what: "built", of: &request.artifact };
@@ -132,13 +122,11 @@ impl Builder for SimBuilder {
 
     async fn remove(&self, name: &ArtifactName) -> Result<()> {
         let call = Call { kind: Effect, what: "remove artifact", of: name };
-        self.0
-            .call(call, |world| {
-                world.before_artifact_goes(name);
-                world.workshop.artifacts.remove(&artifact_path(name));
-                Ok(())
-            })
-            .await
+        let remove = |world: &mut World| {
+            world.workshop.artifacts.remove(&artifact_path(name));
+            Ok(())
+        };
+        self.0.judged(call, |world| world.artifact_goes(name), remove).await
     }
 }
 
@@ -151,9 +139,18 @@ pub(super) fn artifact_path(name: &ArtifactName) -> PathBuf {
 fn effort(command: &Command) -> Effort {
     let Command(words) = command;
     match words.as_slice() {
-        [program, takes, end] if program == "sim-build" => {
+        [program, takes, end, ..] if program == "sim-build" => {
             Effort { takes: Duration::from_millis(takes.parse().unwrap_or_default()), fails: end == "fails" }
         }
         _ => Effort::taking(Duration::ZERO),
     }
+}
+
+/// What a build command prints: its words after the first three.
+fn said(recipe: &BuildRecipe) -> impl Iterator<Item = &str> {
+    let command = match recipe {
+        BuildRecipe::Directory { command } => command.as_ref(),
+        BuildRecipe::Dockerfile { .. } => None,
+    };
+    command.into_iter().flat_map(|Command(words)| words.iter().skip(3).map(String::as_str))
 }

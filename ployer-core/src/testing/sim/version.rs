@@ -1,5 +1,6 @@
 //! Versions: what a simulated repository holds at a commit, and how that behaves on its way to serving.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::program::Program;
@@ -127,10 +128,35 @@ impl Version {
         format!("{:040x}", self.number)
     }
 
+    /// The files of its commit.
+    pub fn files(&self) -> BTreeMap<String, String> {
+        let files = [("ployer.toml", self.manifest()), ("version.txt", self.number.to_string())];
+        files.map(|(path, text)| (path.to_owned(), text)).into()
+    }
+
+    fn manifest(&self) -> String {
+        let mut lines = vec![format!("build = {}", words(&self.build_command()))];
+        lines.extend(self.release_command.as_ref().map(|program| format!("release = {}", words(&program.command()))));
+        lines.extend(self.health_path.then(|| "health = \"/health\"".to_owned()));
+        lines.extend(self.volume.then(|| "volumes = [\"data\"]".to_owned()));
+        lines.push("[processes]".to_owned());
+        lines.extend(self.processes.iter().map(|(name, program, replicas)| {
+            format!("{name} = {{ command = {}, replicas = {replicas} }}", words(&program.command()))
+        }));
+        lines.join("\n")
+    }
+
     /// The build command that a builder follows.
     pub fn build_command(&self) -> Command {
         let Effort { takes, fails } = self.build;
         let end = if fails { "fails" } else { "works" };
-        Command(vec!["sim-build".to_owned(), takes.as_millis().to_string(), end.to_owned()])
+        let words = ["sim-build", &takes.as_millis().to_string(), end, "building"];
+        Command(words.map(str::to_owned).to_vec())
     }
+}
+
+/// A command as a list of TOML. Its words need no escapes but these.
+fn words(Command(words): &Command) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"", word.escape_default())).collect();
+    format!("[{}]", quoted.join(", "))
 }

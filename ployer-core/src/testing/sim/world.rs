@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -103,8 +104,9 @@ pub(super) enum Due {
 }
 
 impl SimWorld {
-    /// The world of `seed`. It begins now, within a tokio runtime whose time is paused.
-    pub fn new(seed: u64, settings: Settings) -> Self {
+    /// The world of `seed`; checkouts are written below `folder`. It begins now, within a tokio runtime whose time
+    /// is paused.
+    pub fn new(seed: u64, settings: Settings, folder: PathBuf) -> Self {
         let clock = SimClock::new(seed);
         let mut random = Random::new(seed);
         let state = World {
@@ -114,7 +116,7 @@ impl SimWorld {
             trace: Trace::default(),
             replicas: Replicas::new(&mut random),
             routing: Routing::new(&mut random),
-            workshop: Workshop::default(),
+            workshop: Workshop::new(folder),
             judge: Judge::new(settings),
             engines: BTreeMap::new(),
             orders: VecDeque::new(),
@@ -159,26 +161,31 @@ impl SimWorld {
 
     /// One step: the world is brought up to the present, and then `step` happens.
     pub(super) fn with<T>(&self, step: impl FnOnce(&mut World) -> T) -> T {
+        let answer = self.step(step);
+        self.shared.changed.notify_waiters();
+        answer
+    }
+
+    fn step<T>(&self, step: impl FnOnce(&mut World) -> T) -> T {
         let elapsed = self.shared.clock.elapsed();
         let mut world = self.lock();
         let date = world.next_date();
-        world.advance(elapsed);
+        if world.advance(elapsed) {
+            self.shared.changed.notify_waiters();
+        }
         let answer = step(&mut world);
-        let sooner = world.next_date().is_some_and(|new| date.is_none_or(|old| new < old));
-        drop(world);
-        self.shared.changed.notify_waiters();
-        if sooner {
+        if world.next_date().is_some_and(|new| date.is_none_or(|old| new < old)) {
             self.shared.sooner.notify_one();
         }
         answer
     }
 
-    /// Waits until `step` has an answer; it is asked again whenever something happened.
-    pub(super) async fn until<T>(&self, mut step: impl FnMut(&mut World) -> Option<T>) -> T {
+    /// Waits until `look` has an answer; it is asked again whenever something happened.
+    pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut World) -> Option<T>) -> T {
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             changed.as_mut().enable();
-            if let Some(answer) = self.with(&mut step) {
+            if let Some(answer) = self.step(&mut look) {
                 return answer;
             }
             changed.await;
@@ -235,16 +242,20 @@ impl World {
         self.calendar.first_key_value().map(|((date, _), _)| *date)
     }
 
-    fn advance(&mut self, elapsed: Duration) {
+    /// Lets happen what is due; answers whether anything was.
+    fn advance(&mut self, elapsed: Duration) -> bool {
+        let mut happened = false;
         while let Some(entry) = self.calendar.first_entry().filter(|entry| entry.key().0 <= elapsed) {
             let ((date, _), due) = entry.remove_entry();
             self.now = self.now.max(date);
             self.happens(due);
+            happened = true;
         }
         if self.now < elapsed {
             self.now = elapsed;
             self.calls_at_once = 0;
         }
+        happened
     }
 
     fn happens(&mut self, due: Due) {
@@ -272,11 +283,11 @@ impl World {
         }
     }
 
-    fn is_dead(&self, engine: EngineNumber) -> bool {
+    pub(super) fn is_dead(&self, engine: EngineNumber) -> bool {
         self.engines.get(&engine).is_some_and(|life| life.dead)
     }
 
-    fn mishap(&mut self, mishap: Mishap) {
+    pub(super) fn mishap(&mut self, mishap: Mishap) {
         self.note(format_args!("!! {mishap:?}"));
         match mishap {
             Mishap::ReplicaDies => self.a_replica_dies(),
@@ -326,6 +337,21 @@ impl Port {
         call: Call<'_>,
         effect: impl FnOnce(&mut World) -> Result<T> + Send,
     ) -> Result<T> {
+        self.judged(call, |_| (), effect).await
+    }
+
+    /// Makes a call that is judged when it begins: what an engine decided then counts, whatever it has decided since.
+    pub(super) async fn judged<T: Send>(
+        &self,
+        call: Call<'_>,
+        judge: impl FnOnce(&mut World) + Send,
+        effect: impl FnOnce(&mut World) -> Result<T> + Send,
+    ) -> Result<T> {
+        self.world.with(|world| {
+            if self.engine != EngineNumber::default() && !world.is_dead(self.engine) {
+                judge(world);
+            }
+        });
         let (number, fault) = self.before(call).await?;
         let answer = self.world.with(|world| {
             if world.is_dead(self.engine) {
