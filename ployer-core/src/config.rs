@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long each step of a deployment may take.
@@ -253,6 +254,8 @@ pub struct ProxySettings {
     /// An idle client connection is closed after this: later than clients and edges close theirs, because a request
     /// that meets a closing connection is lost.
     pub client_idle: Duration,
+    /// How long a client may take nothing of its answer, or send nothing of a body that its upstream waits for.
+    pub client_stalled: Duration,
     /// How long a proxy that starts with a table from disk holds requests before it has been told the present one.
     pub hold_at_start: Duration,
     /// Threads that serve; `None`: as many as cores.
@@ -272,6 +275,7 @@ impl Default for ProxySettings {
             reuse_unsafe: Duration::from_millis(500),
             upstream_idle: Duration::from_secs(60),
             client_idle: Duration::from_secs(300),
+            client_stalled: Duration::from_secs(60),
             hold_at_start: Duration::from_secs(30),
             threads: None,
         }
@@ -281,6 +285,8 @@ impl Default for ProxySettings {
 /// The limits of the process runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSettings {
+    /// A cgroup (v2) that was handed over to us and has no process in it; without one there are no limits.
+    pub cgroup: Option<PathBuf>,
     /// What is kept of each of a replica's two streams of output.
     pub output_bytes_max: u64,
     /// How long a command beside a replica may take.
@@ -291,7 +297,12 @@ pub struct ProcessSettings {
 
 impl Default for ProcessSettings {
     fn default() -> Self {
-        Self { output_bytes_max: 16 * 1024 * 1024, exec: Duration::from_secs(60), exec_bytes_max: 1024 * 1024 }
+        Self {
+            cgroup: None,
+            output_bytes_max: 16 * 1024 * 1024,
+            exec: Duration::from_secs(60),
+            exec_bytes_max: 1024 * 1024,
+        }
     }
 }
 

@@ -325,3 +325,53 @@ mod with_lfs {
         assert!(error.to_string().contains("Git LFS"), "{error}");
     }
 }
+
+mod on_a_full_disk {
+    use std::process::Command;
+
+    use super::*;
+
+    /// A disk of 4 MB, where this user may mount one.
+    struct SmallDisk(TempDir);
+
+    impl SmallDisk {
+        fn mount() -> Option<Self> {
+            let folder = tempfile::tempdir().unwrap();
+            let mounted =
+                Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder.path()).output();
+            if mounted.is_ok_and(|output| output.status.success()) {
+                return Some(Self(folder));
+            }
+            eprintln!("skipped: this user may not mount a small disk");
+            None
+        }
+    }
+
+    impl Drop for SmallDisk {
+        fn drop(&mut self) {
+            Command::new("umount").arg("--lazy").arg(self.0.path()).status().ok();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_so_and_has_its_space_again() {
+        let Some(disk) = SmallDisk::mount() else { return };
+        let bench = Bench::with(|config| {
+            config.data_dir = disk.0.path().to_owned();
+            config.settings.allow_local = true;
+        });
+        let noise: String =
+            (0..1_500_000_u32).map(|n| char::from(b' ' + (n.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
+        let large =
+            [("a", Content::Text(&*noise)), ("b", Content::Text(&noise[1..])), ("c", Content::Text(&noise[2..]))];
+        let shop = bench.repository("shop", &large);
+        let wanted = request(shop.path().to_str().unwrap().parse().unwrap(), Wish::DefaultBranch);
+
+        let error = bench.source.checkout(&wanted, &Heard::default()).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Exhausted, "{}", error.chain());
+        assert!(error.hint().is_some());
+        shop.commit("main", &PAGE, Push::Forced);
+        assert_eq!(bench.taken(&wanted).await, ["index.html"]);
+    }
+}

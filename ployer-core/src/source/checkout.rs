@@ -3,6 +3,7 @@
 //! The folder is made under another name and renamed when it is whole, so that a crash at any line leaves nothing
 //! that looks like a checkout. A key's file lives as long as the job.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,6 +116,7 @@ impl Job<'_> {
                     access,
                     mirrors: mirrors.join("submodules"),
                     taken: Taken::default(),
+                    used: BTreeSet::new(),
                 };
                 export.write(part, &to)?;
                 Ok((base.map_or_else(|| to.clone(), |base| to.join(base.as_str())), info))

@@ -4,6 +4,8 @@
 //! and line ends, LFS and submodules follow the repository's attributes. Sizes are known, and refused, before
 //! anything is written. Which submodules are fetched is decided in `submodule`.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +19,7 @@ use super::run::Run;
 use super::ssh::Access;
 use super::submodule::{self, Submodule};
 use super::tree::{self, Entry, Kind};
-use super::{lfs, links};
+use super::{lfs, links, places};
 use crate::config::SourceSettings;
 use crate::error::{Error, ErrorKind};
 use crate::model::{CommitSha, GitUrl, RepoPath};
@@ -36,6 +38,8 @@ pub(super) struct Export<'a> {
     /// Where the mirrors of submodules are.
     pub(super) mirrors: PathBuf,
     pub(super) taken: Taken,
+    /// The names of those mirrors that were needed.
+    pub(super) used: BTreeSet<String>,
 }
 
 /// What has been written so far, or will be in a moment.
@@ -55,9 +59,22 @@ pub(super) struct Part<'a> {
 }
 
 impl Export<'_> {
-    /// Writes a part of a repository below `to`, at its own path; answers the id of its tree.
+    /// Writes a part of a repository below `to`, at its own path.
     pub(super) fn write(&mut self, part: Part<'_>, to: &Path) -> Result<(), Trouble> {
-        self.write_at(part, to, 0)
+        self.write_at(part, to, 0)?;
+        self.forget_unused()
+    }
+
+    /// Removes the mirrors of submodules that are there no longer.
+    fn forget_unused(&self) -> Result<(), Trouble> {
+        let Ok(entries) = fs::read_dir(&self.mirrors) else { return Ok(()) };
+        let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        for path in paths {
+            if path.file_name().and_then(OsStr::to_str).is_none_or(|name| !self.used.contains(name)) {
+                places::remove(&path).map_err(Trouble::file(&path))?;
+            }
+        }
+        Ok(())
     }
 
     fn write_at(&mut self, part: Part<'_>, to: &Path, depth: u32) -> Result<(), Trouble> {
@@ -153,7 +170,9 @@ impl Export<'_> {
         self.run.say(format!("fetching the submodule `{}`", path.display()));
         let remote = self.access.remote(&url);
         let (run, settings) = (self.run, self.settings);
-        let mirror = self.mirrors.join(name_of(&url));
+        let name = name_of(&url);
+        let mirror = self.mirrors.join(&name);
+        self.used.insert(name);
         let taken = self.taken;
         Mirror::with(run, &mirror, (&url, &remote), settings, &mut |mirror| {
             // A second attempt writes over the first.
@@ -235,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn submodules_of_submodules_are_written_in_their_places() {
+    async fn submodules_of_submodules_are_written_in_their_places_and_forgotten_with_them() {
         let local = Local::new();
         let leaf = local.repository("leaf", &[("leaf.txt", Content::Text("leaf"))]).git(&["rev-parse", "main"]);
         let gitmodules = "[submodule \"leaf\"]\n\tpath = deep/leaf\n\turl = ../leaf\n";
@@ -258,6 +277,11 @@ mod tests {
 
         let taken: Vec<_> = contents(&checkout.directory).into_keys().collect();
         assert_eq!(taken, ["main.txt", "vendor/lib/.gitmodules", "vendor/lib/deep/leaf/leaf.txt"]);
+        let mirrors = local.path("data/sources").join(wanted.application.to_string()).join("submodules");
+        assert_eq!(std::fs::read_dir(&mirrors).unwrap().count(), 2);
+        local.push("shop", "main", &[("app/main.txt", Content::Text("alone"))], Push::OnTop).await;
+        local.check_out(&wanted).await.unwrap();
+        assert_eq!(std::fs::read_dir(&mirrors).unwrap().count(), 0);
     }
 
     #[tokio::test]

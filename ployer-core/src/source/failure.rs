@@ -60,6 +60,8 @@ enum Cause {
 const SENTENCES: &[(&str, Cause)] = &[
     ("No space left on device", Cause::DiskFull),
     ("Disk quota exceeded", Cause::DiskFull),
+    ("Out of diskspace", Cause::DiskFull),
+    ("unable to write file", Cause::DiskFull),
     ("smudge filter lfs failed", Cause::Lfs),
     ("external filter 'git-lfs", Cause::Lfs),
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", Cause::HostKey),

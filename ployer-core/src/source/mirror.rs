@@ -44,21 +44,32 @@ impl<'a> Mirror<'a> {
         work: &mut dyn FnMut(&Self) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         let mirror = Self { run, path: path.to_owned(), url, remote, bytes_max: settings.mirror_bytes_max };
-        if mirror.is_of(&remote.address) {
-            mirror.sweep()?;
-            match mirror.pack().and_then(|()| work(&mirror)) {
+        let result = mirror.attempt(work);
+        match &result {
+            // What a full disk needs most is its space.
+            Err(Trouble::Outgrown(_)) => mirror.remove()?,
+            Err(_) => mirror.sweep()?,
+            Ok(_) => {}
+        }
+        result
+    }
+
+    fn attempt<T>(&self, work: &mut dyn FnMut(&Self) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        if self.is_of(&self.remote.address) {
+            self.sweep()?;
+            match self.pack().and_then(|()| work(self)) {
                 Err(trouble) if trouble.suspects_the_mirror() => {
-                    tracing::warn!(?trouble, path = %path.display(), "the mirror is thrown away");
-                    run.say("the copy of the repository on this machine is no good any more; fetching it anew");
+                    tracing::warn!(?trouble, path = %self.path.display(), "the mirror is thrown away");
+                    self.run.say("the copy of the repository on this machine is no good any more; fetching it anew");
                 }
                 result => return result,
             }
         }
-        mirror.make(Hash::Sha1)?;
-        match work(&mirror) {
+        self.make(Hash::Sha1)?;
+        match work(self) {
             Err(trouble) if trouble.is_of_another_hash() => {
-                mirror.make(Hash::Sha256)?;
-                work(&mirror)
+                self.make(Hash::Sha256)?;
+                work(self)
             }
             result => result,
         }
@@ -144,10 +155,14 @@ impl<'a> Mirror<'a> {
     }
 
     fn make(&self, hash: Hash) -> Result<(), Trouble> {
-        places::remove(&self.path).map_err(Trouble::file(&self.path))?;
+        self.remove()?;
         self.run.git(self.run.git.init(&self.path, hash))?;
         let address = self.path.join(ADDRESS);
         fs::write(&address, self.remote.address.as_encoded_bytes()).map_err(Trouble::file(&address))
+    }
+
+    fn remove(&self) -> Result<(), Trouble> {
+        places::remove(&self.path).map_err(Trouble::file(&self.path))
     }
 
     /// Removes half packs that a killed fetch has left: they would stay for good.

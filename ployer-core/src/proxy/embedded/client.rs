@@ -1,7 +1,7 @@
 //! Clients: the connections that one thread serves, what each is doing, and when it has to go.
 //!
-//! One sweep a second looks at all of them, so that no request pays for a timer: a head that does not come in time, a
-//! connection that has been idle for too long. The same wake-up ends connections when the proxy closes.
+//! One sweep a second looks at all of them, so that no request pays for a timer: a head that does not come in time, an
+//! answer that is not taken, a connection that has been idle for too long. The same wake-up ends connections when the proxy closes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -37,6 +37,8 @@ pub(super) struct Client {
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     phase: Cell<Phase>,
     sweeps: Cell<u32>,
+    /// Sweeps since an answer was offered in vain.
+    stalled: Cell<Option<u32>>,
     end: Cell<End>,
     waker: RefCell<Option<Waker>>,
 }
@@ -71,6 +73,7 @@ impl Client {
             // The first head is due from the beginning.
             phase: Cell::new(Phase::Head),
             sweeps: Cell::new(0),
+            stalled: Cell::default(),
             end: Cell::new(End::No),
             waker: RefCell::default(),
         })
@@ -81,6 +84,11 @@ impl Client {
         if self.phase.get() == Phase::Idle {
             self.enter(Phase::Head);
         }
+    }
+
+    /// A part of an answer was offered, and taken or not.
+    pub(super) fn takes(&self, taken: bool) {
+        self.stalled.set(if taken { None } else { self.stalled.get().or(Some(0)) });
     }
 
     /// A request has begun.
@@ -105,7 +113,11 @@ impl Client {
         }
     }
 
-    fn sweep(&self, head_max: u32, idle_max: u32) {
+    fn sweep(&self, [head_max, idle_max, stalled_max]: [u32; 3]) {
+        self.stalled.set(self.stalled.get().map(|sweeps| sweeps + 1));
+        if self.stalled.get().is_some_and(|sweeps| sweeps > stalled_max) {
+            self.finish(End::Now);
+        }
         let sweeps = self.sweeps.get() + 1;
         self.sweeps.set(sweeps);
         match self.phase.get() {
@@ -142,8 +154,8 @@ impl Clients {
 
     /// Looks at every connection once.
     pub(super) fn sweep(&self, settings: &ProxySettings) {
-        let [head_max, idle_max] = [settings.request_head, settings.client_idle].map(sweeps);
-        self.present.borrow().values().for_each(|client| client.sweep(head_max, idle_max));
+        let limits = [settings.request_head, settings.client_idle, settings.client_stalled].map(sweeps);
+        self.present.borrow().values().for_each(|client| client.sweep(limits));
     }
 
     /// Closes the connection that has been idle for longest, to make room.
@@ -185,6 +197,10 @@ impl Drop for Presence<'_> {
 /// Serves one connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, admission: Admission) {
     let Some(client) = Client::new(address).map(Rc::new) else { return };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%address, %error, "a client has left already");
+        return;
+    }
     let _presence = Presence(&worker.clients, worker.clients.enter(&client));
     // Dropped before the presence, whose end lets others count the admissions.
     let _admission = admission;

@@ -1,7 +1,7 @@
 //! Streams: what is observed about a connection below HTTP.
 //!
 //! On the upstream's side: how many bytes have come, because a request may be repeated only if none did. On the
-//! client's side: when the first byte of a request comes, and how a connection ends. A socket that is closed with
+//! client's side: when the first byte of a request comes, whether answers are taken, and how a connection ends. A socket that is closed with
 //! unread bytes resets, and the client may lose an answer it has not read yet; so the rest is read for a while first.
 
 use std::cell::Cell;
@@ -103,7 +103,9 @@ impl AsyncRead for ClientIo {
 
 impl AsyncWrite for ClientIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.client.takes(written.is_ready());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -33,6 +33,8 @@ pub(super) enum Problem {
     Broken,
     /// The upstream did not answer in time.
     TooSlow,
+    /// The client did not send its body in time.
+    Stalled,
     /// The hold ended before the application was back, or too much is held already.
     Held,
     /// The route says why nothing serves.
@@ -62,6 +64,7 @@ impl Problem {
             Self::NoRoute | Self::NoFile => StatusCode::NOT_FOUND,
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
             Self::TooSlow => StatusCode::GATEWAY_TIMEOUT,
+            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::NoUpstream | Self::Held | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -77,6 +80,7 @@ impl Problem {
             Self::Unreachable => "The application does not accept connections at the moment.",
             Self::Broken => "The application broke off before it answered.",
             Self::TooSlow => "The application did not answer in time.",
+            Self::Stalled => "The rest of the request did not come in time.",
             Self::Held => "The application is being updated. Try again in a moment.",
             Self::Unavailable(reason) => reason,
         }
@@ -84,7 +88,7 @@ impl Problem {
 
     /// Whether the client sent something that cannot be trusted to end where it seems to.
     fn breaks_connection(&self) -> bool {
-        matches!(self, Self::Malformed(_) | Self::Method)
+        matches!(self, Self::Malformed(_) | Self::Method | Self::Stalled)
     }
 
     /// The answer for `reader`.

@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::rc::Rc;
-use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::request::Parts;
@@ -26,6 +25,7 @@ use super::pool::{Connection, Pool};
 use super::upgrade::Tunnel;
 use super::view::Chosen;
 use super::worker::Worker;
+use crate::config::ProxySettings;
 use crate::model::AnsweredBy;
 
 /// A request that got no answer.
@@ -68,7 +68,7 @@ pub(super) async fn send(
             },
         };
         let upload = call.body.upload();
-        match exchange(&mut connection, call, settings.answer_head).await {
+        match exchange(&mut connection, call, settings).await {
             Ok((answer, about)) => return deliver(client, answer, about, Used { connection, upload, pool, under_way }),
             Err(missed) => match *missed {
                 Missed { again: Some((head, body)), about, .. } if was_kept => call = Call { head, body, about },
@@ -82,17 +82,17 @@ pub(super) async fn send(
 async fn exchange(
     connection: &mut Connection,
     call: Call,
-    answer_head: Duration,
+    settings: &ProxySettings,
 ) -> Result<(Response<Incoming>, About), Box<Missed>> {
     let copy = call.about.repeatable.then(|| call.head.clone());
     let upload = call.body.upload();
     let received = connection.received();
     let (request, about) = call.into_request();
     let sent = connection.sender.try_send_request(request);
-    match in_time(sent, upload.as_deref(), answer_head).await {
-        None => Err(Missed::for_good(Problem::TooSlow, about)),
-        Some(Ok(answer)) => Ok((answer, about)),
-        Some(Err(mut error)) => {
+    match in_time(sent, upload.as_deref(), settings).await {
+        Err(problem) => Err(Missed::for_good(problem, about)),
+        Ok(Ok(answer)) => Ok((answer, about)),
+        Ok(Err(mut error)) => {
             if upload.is_some_and(|upload| upload.is_broken()) {
                 let problem = Problem::Malformed("The body of the request is not understood.");
                 return Err(Missed::for_good(problem, about));
@@ -108,17 +108,26 @@ async fn exchange(
 
 type Sent = Result<Response<Incoming>, TrySendError<Request<CallBody>>>;
 
-/// Waits for the head of an answer; `None` if it is late. It is not late while the body of the request still goes out.
-async fn in_time(sent: impl Future<Output = Sent>, upload: Option<&Upload>, answer_head: Duration) -> Option<Sent> {
+/// Waits for the head of an answer, at most so long after the last of the request went out; the client may not take
+/// too long for its part.
+async fn in_time(
+    sent: impl Future<Output = Sent>,
+    upload: Option<&Upload>,
+    settings: &ProxySettings,
+) -> Result<Sent, Problem> {
     let mut sent = std::pin::pin!(sent);
     let mut from = Instant::now();
     loop {
-        if let Ok(answer) = timeout_at(from + answer_head, &mut sent).await {
-            return Some(answer);
+        let (limit, problem) = match upload {
+            Some(upload) if !upload.is_ended() => (settings.client_stalled, Problem::Stalled),
+            Some(_) | None => (settings.answer_head, Problem::TooSlow),
+        };
+        if let Ok(answer) = timeout_at(from + limit, &mut sent).await {
+            return Ok(answer);
         }
         match upload.map(Upload::asked_at) {
             Some(asked_at) if asked_at > from => from = asked_at,
-            Some(_) | None => return None,
+            Some(_) | None => return Err(problem),
         }
     }
 }

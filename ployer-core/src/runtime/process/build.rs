@@ -172,6 +172,7 @@ fn launching(shared: &Shared, request: &BuildRequest, command: &Command, directo
     Ok(Launching {
         arguments: expand(command, &variables),
         variables,
+        cgroup: None,
         confinement: shared.confinement(vec![directory.to_owned(), tmp], Outside::Write),
         directory: directory.to_owned(),
         call: Call::Within,

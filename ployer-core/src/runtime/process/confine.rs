@@ -41,6 +41,16 @@ pub(super) struct Confinement {
     pub(super) own: Vec<PathBuf>,
     /// What lies outside the closed folder.
     pub(super) outside: Outside,
+    pub(super) signals: Signals,
+}
+
+/// Whom a process may signal, beside what the system allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signals {
+    /// Those that it has started.
+    Inside,
+    /// Anybody: a command beside a replica is there to talk to it.
+    Anywhere,
 }
 
 /// What may be done outside the closed folder.
@@ -75,11 +85,12 @@ impl Confinement {
             Outside::Read => AccessFs::from_read(RIGHTS),
             Outside::Write => AccessFs::from_all(RIGHTS),
         };
-        let mut rules = Ruleset::default()
-            .set_compatibility(CompatLevel::BestEffort)
-            .handle_access(AccessFs::from_all(RIGHTS))?
-            .scope(Scope::Signal)?
-            .create()?;
+        let mut rules =
+            Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(RIGHTS))?;
+        if self.signals == Signals::Inside {
+            rules = rules.scope(Scope::Signal)?;
+        }
+        let mut rules = rules.create()?;
         for path in beside(&self.closed) {
             rules = allow(rules, &path, outside)?;
         }
@@ -146,7 +157,12 @@ mod tests {
         std::fs::create_dir(data.join("own")).unwrap();
         std::fs::write(data.join("key"), "secret").unwrap();
         std::fs::write(elsewhere.join("library"), "code").unwrap();
-        let confinement = Confinement { closed: data.clone(), own: vec![data.join("own")], outside: Outside::Read };
+        let confinement = Confinement {
+            closed: data.clone(),
+            own: vec![data.join("own")],
+            outside: Outside::Read,
+            signals: Signals::Inside,
+        };
 
         let (key, library, own, foreign) = std::thread::spawn(move || {
             confinement.apply().unwrap();

@@ -77,9 +77,6 @@ impl Supervisor {
         for reply in self.wait_exit.drain(..) {
             answer(reply, Ok(exit));
         }
-        if since.elapsed() > self.shared.pauses.restart_max {
-            self.pause = self.shared.pauses.restart;
-        }
         if self.is_removing {
             return result;
         }
@@ -87,7 +84,7 @@ impl Supervisor {
             answer(reply, result.as_ref().map_or_else(|error| Err(again(error)), |()| Ok(())));
         }
         if self.record().is_some_and(|record| record.starts_again()) {
-            self.restart_later();
+            self.restart_later(since.elapsed());
         }
         if let Some(order) = self.next.take() {
             Box::pin(self.obey(order)).await;
@@ -98,10 +95,12 @@ impl Supervisor {
     /// Removes what is left of it, then tells those who wait.
     pub(super) async fn leave(mut self, mut orders: mpsc::Receiver<Order>) {
         let (folder, tmp) = (self.folder.clone(), self.shared.tmp(&self.name));
+        let (limiter, name) = (self.shared.limiter.clone(), self.name.clone());
         // Commands that run beside it, and whatever a crash has left.
         let killed = kin::kill(&self.name, &self.marks, None).await;
         let removed = blocking(move || {
             folder.remove()?;
+            limiter.remove(name.as_str()).map_err(failed(format!("the cgroup of `{name}` cannot be removed")))?;
             files::remove_dir(&tmp).map_err(failed(format!("{} cannot be removed", tmp.display())))
         })
         .await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::confine::Signals;
 use super::files::{blocking, failed};
 use super::guest::{Guest, Pipes, Streaming, drained, read_bounded, write_all};
 use super::kin::Marks;
@@ -42,6 +43,9 @@ async fn run_now(shared: &Arc<Shared>, record: Record, marks: Marks, input: Opti
     let here = Arc::clone(shared);
     let prepare = move || start::launching(&here, &record, &here.folder(&record.name).read_env()?);
     let mut launching = Launching { call: Call::Within, ..blocking(prepare).await? };
+    if let Some(confinement) = &mut launching.confinement {
+        confinement.signals = Signals::Anywhere;
+    }
     marks.put_into(&mut launching.variables);
     let started = Guest::start(launching, marks, Streaming::Apart, input.is_some(), shared.boot.clone()).await;
     let cannot = || failed("the command cannot be followed");

@@ -25,6 +25,7 @@ use crate::model::{
 };
 
 mod adopt;
+mod backoff;
 mod build;
 mod charge;
 mod confine;
@@ -34,6 +35,7 @@ mod exec;
 mod files;
 mod guest;
 mod kin;
+mod limits;
 mod lines;
 mod output;
 mod pidfd;
@@ -147,6 +149,7 @@ impl ContainerRuntime for ProcessRuntime {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::new(RuntimeKind::Process);
         capabilities.confined = self.shared.is_confining;
+        capabilities.memory_limits = self.shared.limiter.is_active();
         capabilities
     }
 
@@ -244,7 +247,10 @@ impl ContainerRuntime for ProcessRuntime {
             return Err(Error::conflict(format!("`{name}` does not run")));
         };
         let marks = Marks::replica(self.shared.instance, name);
-        blocking(move || Ok(stats::of(&kin::find(&marks, Some(&leader))))).await
+        let mut stats = blocking(move || Ok(stats::of(&kin::find(&marks, Some(&leader))))).await?;
+        let limit = record.launch.limits.memory_bytes_max;
+        stats.memory_bytes_max = limit.filter(|_| self.shared.limiter.is_active());
+        Ok(stats)
     }
 
     async fn exec(&self, name: &ReplicaName, command: &Command, input: Option<Secret>) -> Result<ExecOutput> {

@@ -9,9 +9,10 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, broadcast};
 
-use super::confine::{self, Confinement, Outside};
+use super::confine::{self, Confinement, Outside, Signals};
 use super::files::{self, failed};
 use super::kin;
+use super::limits::Limiter;
 use super::output::Output;
 use super::record::Folder;
 use super::seal::Seal;
@@ -61,6 +62,7 @@ pub(super) struct Shared {
     pub(super) events: broadcast::Sender<RuntimeEvent>,
     /// Which start of the machine this is.
     pub(super) boot: String,
+    pub(super) limiter: Limiter,
     /// Whether the kernel can confine.
     pub(super) is_confining: bool,
     /// Replicas that the runtime starts again at the same time.
@@ -99,6 +101,7 @@ impl Shared {
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let Settings { engine, deadlines, process, .. } = config.settings;
+        let limiter = Limiter::open(process.cgroup.as_deref(), config.instance);
         let starts = engine.start_slots.unwrap_or(cores);
         let pauses =
             Pauses { restart: engine.restart_pause, restart_max: engine.restart_pause_max, grace: deadlines.grace };
@@ -112,6 +115,7 @@ impl Shared {
             clock: config.clock,
             events: broadcast::Sender::new(EVENTS_MAX),
             boot,
+            limiter,
             is_confining,
             starts: Arc::new(Semaphore::new(starts.max(1))),
         })
@@ -160,7 +164,8 @@ impl Shared {
 
     /// What a process may touch, where the kernel can hold it to that.
     pub(super) fn confinement(&self, own: Vec<PathBuf>, outside: Outside) -> Option<Confinement> {
-        self.is_confining.then(|| Confinement { closed: self.data_dir.clone(), own, outside })
+        let closed = self.data_dir.clone();
+        self.is_confining.then_some(Confinement { closed, own, outside, signals: Signals::Inside })
     }
 
     /// A number that differs between installations.

@@ -4,18 +4,19 @@
 //! the thread that asked for them, are inherited by what it starts, and end with it.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use tokio::sync::oneshot;
 
 use super::confine::Confinement;
 use super::environment::Variables;
 use super::record::Identity;
-use super::{kin, pidfd};
+use super::{kin, limits, pidfd};
 
 /// How much a build yields to everything else.
 const NICENESS: i32 = 10;
@@ -25,6 +26,8 @@ pub(super) struct Launching {
     pub(super) arguments: Vec<OsString>,
     pub(super) variables: Variables,
     pub(super) directory: PathBuf,
+    /// The cgroup that holds it to its limits.
+    pub(super) cgroup: Option<PathBuf>,
     pub(super) confinement: Option<Confinement>,
     pub(super) pace: Pace,
     pub(super) call: Call,
@@ -84,11 +87,12 @@ fn launch(launching: Launching, streams: Streams, boot: String) -> io::Result<Sp
     if launching.pace == Pace::Yielding {
         rustix::process::setpriority_process(None, NICENESS)?;
     }
+    let entrance = launching.cgroup.as_deref().map(limits::entrance).transpose()?;
     if let Some(confinement) = &launching.confinement {
         confinement.apply()?;
     }
     let (program, arguments) = launching.arguments.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let child = Command::new(program)
+    let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
         .envs(&launching.variables)
@@ -98,8 +102,20 @@ fn launch(launching: Launching, streams: Streams, boot: String) -> io::Result<Sp
         .stderr(streams.stderr)
         .process_group(0)
         .spawn()?;
-    // Until it is waited for, which only the holder of the descriptor does, the number stays its own.
+    identify(&child, entrance, boot).or_else(|error| {
+        // One that cannot be named must not run.
+        child.kill()?;
+        child.wait()?;
+        Err(error)
+    })
+}
+
+/// Until it is waited for, which only the holder of the descriptor does, its number stays its own.
+fn identify(child: &Child, entrance: Option<File>, boot: String) -> io::Result<Spawned> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    if let Some(mut entrance) = entrance {
+        entrance.write_all(pid.to_string().as_bytes())?;
+    }
     let fd = pidfd::open_pid(pid)?.ok_or(io::ErrorKind::NotFound)?;
     let started = kin::started(pid).ok_or(io::ErrorKind::NotFound)?;
     Ok(Spawned { identity: Identity { pid, started, boot }, fd })

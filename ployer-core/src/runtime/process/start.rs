@@ -58,6 +58,8 @@ pub(super) fn launching(shared: &Shared, record: &Record, sealed: &[u8]) -> Resu
     for folder in volumes.iter().map(|(_, path)| path).chain([&tmp]) {
         files::make_private_dir(folder).map_err(failed(format!("{} cannot be made", folder.display())))?;
     }
+    let cgroup = shared.limiter.prepare(record.name.as_str(), &record.launch.limits);
+    let cgroup = cgroup.map_err(failed(format!("the limits of `{}` cannot be set", record.name)))?;
     let own = shared.seal.open(&record.name, sealed)?;
     let (inherited, address) = (&shared.environment, record.address);
     let mut variables = Parts { inherited, tmp: &tmp, own: &own, address, volumes: &volumes }.variables();
@@ -72,6 +74,7 @@ pub(super) fn launching(shared: &Shared, record: &Record, sealed: &[u8]) -> Resu
     Ok(Launching {
         arguments: expand(&record.launch.command, &variables),
         variables,
+        cgroup,
         confinement: shared.confinement(touched.collect(), Outside::Read),
         directory,
         call: Call::Beyond,

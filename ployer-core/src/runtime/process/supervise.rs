@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::Backoff;
 use super::files::{blocking, failed};
 use super::kin::{self, Marks};
 use super::output::{Note, Output};
@@ -77,7 +78,7 @@ pub(super) struct Supervisor {
     /// Told to end: what is left then is killed.
     pub(super) kill_at: Option<Instant>,
     pub(super) restart_at: Option<Instant>,
-    pub(super) pause: Duration,
+    pub(super) backoff: Backoff,
     /// Held while it starts again: not all begin at once.
     pub(super) slot: Option<OwnedSemaphorePermit>,
     pub(super) is_removing: bool,
@@ -112,7 +113,7 @@ impl Supervisor {
         Self {
             output: shared.output(&folder),
             marks: Marks::replica(shared.instance, &name),
-            pause: shared.pauses.restart,
+            backoff: Backoff::new(shared.pauses.restart, shared.pauses.restart_max),
             view: watch::Sender::new(None),
             name,
             folder,
@@ -193,7 +194,7 @@ impl Supervisor {
             return Ok(());
         }
         self.restart_at = None;
-        self.pause = self.shared.pauses.restart;
+        self.backoff.reset();
         let before = self.record();
         let restarts = before.as_ref().map_or(0, |record| record.restarts);
         let keep = before.is_some_and(|record| record.keep);
@@ -263,7 +264,7 @@ impl Supervisor {
             Some(_) => self.change(|record| record.keep = true).await?,
         }
         if self.record().is_some_and(|record| record.starts_again()) && self.restart_at.is_none() {
-            self.restart_later();
+            self.restart_later(Duration::ZERO);
         }
         Ok(())
     }
@@ -291,9 +292,9 @@ impl Supervisor {
         self.end(Duration::ZERO).await;
     }
 
-    pub(super) fn restart_later(&mut self) {
-        self.restart_at = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(self.shared.pauses.restart_max);
+    /// It ran for `lasted` and is to run again.
+    pub(super) fn restart_later(&mut self, lasted: Duration) {
+        self.restart_at = Some(Instant::now() + self.backoff.pause_after(lasted));
     }
 
     async fn restart(&mut self) -> Result<()> {
@@ -307,7 +308,7 @@ impl Supervisor {
         let result = self.launch(Record { restarts, ..record }, None).await;
         self.slot = self.running.is_some().then_some(slot);
         if self.running.is_none() {
-            self.restart_later();
+            self.restart_later(Duration::ZERO);
         }
         result
     }

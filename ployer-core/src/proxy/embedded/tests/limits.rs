@@ -1,6 +1,9 @@
 //! Limits: everything that a client or an upstream may do has an end.
 
+use std::io::ErrorKind;
 use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
 
 use super::support::*;
 use crate::config::ProxySettings;
@@ -83,6 +86,43 @@ async fn an_answer_that_does_not_begin_in_time_is_a_504() {
 
     assert!(head.starts_with("HTTP/1.1 504 "), "{head}");
     assert_eq!(served.rest().await, "", "the upstream learns that nobody waits");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_take_its_answer_is_cut_off() {
+    let settings = ProxySettings { client_stalled: Duration::from_secs(1), ..ProxySettings::default() };
+    let (stage, upstream) = Stage::with_upstream_and(settings).await;
+    let mut client = stage.connect().await;
+    client.send(get("/")).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await;
+
+    let block = vec![b'x'; 1 << 16];
+    let cut = in_time(async {
+        loop {
+            if let Err(error) = served.0.write_all(&block).await {
+                return error;
+            }
+        }
+    });
+
+    assert!(matches!(cut.await.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_send_its_body_is_told_so() {
+    let settings = ProxySettings { client_stalled: Duration::from_millis(100), ..ProxySettings::default() };
+    let (stage, upstream) = Stage::with_upstream_and(settings).await;
+    let mut client = stage.connect().await;
+
+    client.send(format!("PUT / HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 10\r\n\r\nhello")).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    let answer = client.rest().await;
+
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(served.rest().await, "hello");
 }
 
 #[tokio::test]

@@ -6,39 +6,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 
-use super::record::Folder;
+use super::record::{Folder, Record};
 use super::{ProcessConfig, ProcessRuntime};
 use crate::clock::SystemClock;
-use crate::config::Settings;
 use crate::model::{
-    ApplicationId, Artifact, BuildCache, Command, DeploymentId, InstanceId, Limits, ReleaseId, ReplicaName, Secret,
-    Workload,
+    ApplicationId, Artifact, BuildCache, Command, DeploymentId, Exit, InstanceId, Limits, ReleaseId, Replica,
+    ReplicaName, ReplicaState, Secret, Workload,
 };
-use crate::runtime::{ArtifactName, BuildRecipe, BuildRequest, Builder, ContainerRuntime};
+use crate::runtime::{ArtifactName, BuildRecipe, BuildRequest, Builder, ContainerRuntime, LogQuery};
 use crate::testing::runtime::{BuildProgram, Program, RuntimeHarness};
 
+mod building;
+mod crash;
+mod guests;
+mod starting;
+
 /// A data directory of its own, and the runtime on it.
-pub(super) struct World {
+struct World {
     dir: tempfile::TempDir,
     instance: InstanceId,
-    pub(super) runtime: Arc<ProcessRuntime>,
+    runtime: Arc<ProcessRuntime>,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let instance = InstanceId::new(&SystemClock);
         let runtime = open(dir.path(), instance);
         Self { dir, instance, runtime }
     }
 
-    pub(super) fn data(&self) -> PathBuf {
+    fn data(&self) -> PathBuf {
         self.dir.path().canonicalize().unwrap()
     }
 
     /// A workload that runs `command` in a release directory of its own.
-    pub(super) fn running(&self, command: &[&str]) -> Workload {
+    fn running(&self, command: &[&str]) -> Workload {
         let (application, release) = (ApplicationId::new(&SystemClock), ReleaseId::new(&SystemClock));
         let path = self.data().join("releases").join(application.to_string()).join(release.to_string());
         std::fs::create_dir_all(&path).unwrap();
@@ -57,40 +62,104 @@ impl World {
     }
 
     /// The program crashes: its tasks end where they are, and another one opens the same data.
-    pub(super) fn crash(mut self) -> Self {
+    fn crash(mut self) -> Self {
         self.runtime = open(self.dir.path(), self.instance);
         self
     }
 
     /// The first process of a replica, as its record has it.
-    pub(super) fn pid(&self, name: &ReplicaName) -> i32 {
-        let record = Folder::of(&self.data().join("replicas"), name).read().unwrap().unwrap();
-        record.identity().unwrap().pid
+    fn pid(&self, name: &ReplicaName) -> i32 {
+        self.record(name).identity().unwrap().pid
     }
+
+    fn folder(&self, name: &ReplicaName) -> Folder {
+        Folder::of(&self.data().join("replicas"), name)
+    }
+
+    fn record(&self, name: &ReplicaName) -> Record {
+        self.folder(name).read().unwrap().unwrap()
+    }
+
+    /// Changes the record of a replica as a program that crashed at the wrong moment would have left it.
+    fn rewrite(&self, name: &ReplicaName, change: impl FnOnce(&mut Record)) {
+        let mut record = self.record(name);
+        change(&mut record);
+        self.folder(name).write(&record, None).unwrap();
+    }
+
+    /// Runs a command as a one-off, and answers how it ended and what it printed.
+    async fn run(&self, workload: &Workload) -> (Exit, Vec<String>) {
+        let name = ReplicaName::release_command(&"shop".parse().unwrap(), workload.release);
+        let exit = self.runtime.run(workload, &name).await.unwrap();
+        (exit, self.printed(&name).await)
+    }
+
+    async fn printed(&self, name: &ReplicaName) -> Vec<String> {
+        let lines = self.runtime.logs(name, &LogQuery::default()).await.unwrap();
+        lines.map(|line| line.unwrap().text).collect().await
+    }
+
+    async fn until_printed(&self, name: &ReplicaName, text: &str) {
+        eventually(async || self.printed(name).await.iter().any(|line| line == text)).await;
+    }
+
+    async fn remove(&self, name: &ReplicaName) {
+        ContainerRuntime::remove(&*self.runtime, name).await.unwrap();
+    }
+
+    async fn state(&self, name: &ReplicaName) -> Option<ReplicaState> {
+        let listed = self.runtime.list(self.instance).await.unwrap();
+        listed.into_iter().find(|seen| seen.name == *name).map(|seen| seen.state)
+    }
+}
+
+/// A replica of a workload, without an address.
+fn replica(workload: &Workload) -> Replica {
+    let name = ReplicaName::new(&"shop".parse().unwrap(), workload.release, &workload.process, 1);
+    Replica { name, index: 1, address: None }
+}
+
+/// Looks until it is so, but not for ever.
+async fn eventually(is_so: impl AsyncFn() -> bool) {
+    let look = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), look).await.expect("it comes to that");
+}
+
+fn is_alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         for pid in marked(self.instance, "") {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-            }
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            // It may have ended meanwhile.
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
         }
     }
 }
 
 fn open(data_dir: &Path, instance: InstanceId) -> Arc<ProcessRuntime> {
     let mut config = ProcessConfig::new(data_dir, instance, Secret::from("key"), Arc::new(SystemClock));
-    let mut settings = Settings::default();
-    settings.engine.restart_pause = Duration::from_millis(50);
-    settings.engine.restart_pause_max = Duration::from_millis(200);
-    config.settings = settings;
+    config.settings.engine.restart_pause = Duration::from_millis(50);
+    config.settings.engine.restart_pause_max = Duration::from_millis(200);
+    config.settings.process.exec = Duration::from_secs(5);
+    config.settings.process.exec_bytes_max = 64 * 1024;
     config.environment = std::env::vars().filter(|(key, _)| key == "PATH" || key == "HOME").collect();
     Arc::new(ProcessRuntime::open(config).unwrap())
 }
 
 /// Processes of an instance whose environment has `mark`.
-pub(super) fn marked(instance: InstanceId, mark: &str) -> Vec<i32> {
+fn marked(instance: InstanceId, mark: &str) -> Vec<i32> {
     let of_instance = format!("PLOYER_INSTANCE={instance}");
     let is_ours = |pid: &i32| {
         let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -146,9 +215,9 @@ impl RuntimeHarness for World {
     }
 
     async fn reopen_after_death_of(self, name: &ReplicaName) -> Self {
-        let pid = rustix::process::Pid::from_raw(self.pid(name)).unwrap();
+        let pid = self.pid(name);
         let world = self.crash();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        kill(pid);
         world
     }
 
