@@ -14,8 +14,8 @@ use ployer_core::testing::source::{Heard, SourceHarness, contents, expected, mai
 use ployer_core::testing::{Content, Files, Push, Repository};
 use ployer_core::{Error, ErrorKind};
 use tempfile::TempDir;
-use tests::component;
 use tests::git_server::{GitDaemon, HttpServer, SshServer};
+use tests::need;
 
 const PAGE: [(&str, Content<'_>); 1] = [("index.html", Content::Text("hello"))];
 
@@ -282,7 +282,7 @@ mod with_lfs {
 
     #[tokio::test]
     async fn files_of_git_lfs_have_their_contents() {
-        if component::find("git-lfs").is_none() {
+        if need::program("git-lfs").is_none() {
             return;
         }
         let bench = Bench::with(|config| config.settings.allow_local = true);
@@ -306,7 +306,7 @@ mod with_lfs {
 
     #[tokio::test]
     async fn a_content_that_was_never_pushed_is_missed_by_name() {
-        if component::find("git-lfs").is_none() {
+        if need::program("git-lfs").is_none() {
             return;
         }
         let bench = Bench::with(|config| config.settings.allow_local = true);
@@ -327,43 +327,21 @@ mod with_lfs {
 }
 
 mod on_a_full_disk {
-    use std::process::Command;
+    use tests::small_disk::SmallDisk;
 
     use super::*;
 
-    /// A disk of 4 MB, where this user may mount one.
-    struct SmallDisk(TempDir);
-
-    impl SmallDisk {
-        fn mount() -> Option<Self> {
-            let folder = tempfile::tempdir().unwrap();
-            let mounted =
-                Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder.path()).output();
-            if mounted.is_ok_and(|output| output.status.success()) {
-                return Some(Self(folder));
-            }
-            eprintln!("skipped: this user may not mount a small disk");
-            None
-        }
-    }
-
-    impl Drop for SmallDisk {
-        fn drop(&mut self) {
-            Command::new("umount").arg("--lazy").arg(self.0.path()).status().ok();
-        }
-    }
-
     #[tokio::test]
     async fn a_full_disk_is_said_so_and_has_its_space_again() {
-        let Some(disk) = SmallDisk::mount() else { return };
+        let Some(disk) = SmallDisk::mount(4) else { return };
         let bench = Bench::with(|config| {
-            config.data_dir = disk.0.path().to_owned();
+            config.data_dir = disk.path().to_owned();
             config.settings.allow_local = true;
         });
         let noise: String =
             (0..1_500_000_u32).map(|n| char::from(b' ' + (n.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
         let large =
-            [("a", Content::Text(&*noise)), ("b", Content::Text(&noise[1..])), ("c", Content::Text(&noise[2..]))];
+            [("a", Content::Text(&noise)), ("b", Content::Text(&noise[1..])), ("c", Content::Text(&noise[2..]))];
         let shop = bench.repository("shop", &large);
         let wanted = request(shop.path().to_str().unwrap().parse().unwrap(), Wish::DefaultBranch);
 

@@ -309,7 +309,8 @@ pub struct Receipt {
     pub revision: Option<String>,
     /// Who answered the probe through the proxy.
     pub answered_by: Vec<String>,
-    /// Requests of the application from the intent to the confirmed switch; `None` where the proxy does not count.
+    /// Requests of the application from the intent, or the hold before it, to the confirmed switch; `None` where the
+    /// proxy does not count.
     pub traffic: Option<super::route::Traffic>,
 }
 

@@ -8,7 +8,7 @@ use ployer_core::model::{GitUrl, Secret};
 use tempfile::TempDir;
 
 use super::{Group, free_port};
-use crate::component;
+use crate::need;
 
 /// `sshd` for the user who runs the tests.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub struct SshServer {
 impl SshServer {
     /// Starts it; `None` where no `sshd` is installed.
     pub fn start() -> Option<Self> {
-        let sshd = component::find("sshd")?;
-        component::find("ssh")?;
+        let sshd = need::program("sshd")?;
+        need::program("ssh")?;
         let mut server = Self { folder: tempfile::tempdir().unwrap(), port: free_port(), sshd, process: None };
         let public = key(&server.path("key"));
         fs::write(server.path("authorized"), public).unwrap();

@@ -138,7 +138,7 @@ pub(crate) struct Operation {
     pub(crate) spares: Vec<SocketAddr>,
     /// The facts gathered so far.
     pub(crate) receipt: Receipt,
-    /// The proxy's counts at the intent.
+    /// The proxy's counts at the intent, or once requests were held.
     pub(crate) traffic_before: Option<Traffic>,
     /// Why it is being turned back.
     pub(crate) outcome: Option<Outcome>,

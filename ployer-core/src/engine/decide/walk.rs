@@ -28,7 +28,7 @@ impl Decision<'_> {
     pub(super) fn enter_rollout(&mut self, rollout: Rollout) {
         let step = rollout.phase().step;
         self.enter(Stage::Rollout(rollout), DeploymentStatus::Deploying, step);
-        self.note_intent();
+        self.note_traffic();
     }
 
     /// Takes the rollout one phase on, where what it waits for is seen, or back.
@@ -70,15 +70,17 @@ impl Decision<'_> {
         }
         if !back {
             self.tell(DeploymentStatus::Deploying, step);
-            self.note_intent();
+            self.note_traffic();
         }
     }
 
-    fn note_intent(&mut self) {
-        let traffic = self.seen.traffic;
-        if self.state.has_intent()
-            && let Some(operation) = &mut self.state.operation
-        {
+    /// Keeps the proxy's counts at the intent, or at the hold before it: the receipt tells what came after.
+    fn note_traffic(&mut self) {
+        let (traffic, has_intent) = (self.seen.traffic, self.state.has_intent());
+        let Some(operation) = &mut self.state.operation else { return };
+        let Stage::Rollout(rollout) = &operation.stage else { return };
+        let holds = rollout.at > 0 && matches!(rollout.phase().desired.route, WantedRoute::Hold { .. });
+        if has_intent || holds {
             operation.traffic_before = operation.traffic_before.or(traffic);
         }
     }

@@ -38,13 +38,11 @@ impl Builder for ProcessRuntime {
         let release = ReleaseDir::at(application.join(request.artifact.deployment.to_string()));
         let place = self.places.take(request.artifact.deployment).await;
         kin::kill(&request.artifact, &self.marks(&request.artifact), None).await?;
-        let (making, context) = (release.clone(), request.context.clone());
-        on_disk(&request.artifact, &place, move |work| making.begin(&context, &|| work.go_on())).await?;
-        if let Some(command) = command {
-            self.run_build(request, command, &release.partial(), log).await?;
+        let made = self.make(request, command.as_ref(), &release, &place, log).await;
+        if made.is_err() {
+            self.give_back(request, &release, &place).await;
         }
-        let making = release.clone();
-        on_disk(&request.artifact, &place, move |_| making.finish()).await?;
+        made?;
         Ok(Artifact::Directory { path: release.path().to_owned() })
     }
 
@@ -97,6 +95,35 @@ impl ProcessRuntime {
 
     fn marks(&self, name: &ArtifactName) -> Marks {
         Marks::guest(self.shared.instance, name.deployment)
+    }
+
+    async fn make(
+        &self,
+        request: &BuildRequest,
+        command: Option<&Command>,
+        release: &ReleaseDir,
+        place: &Place,
+        log: &dyn LogSink,
+    ) -> Result<()> {
+        let (making, context) = (release.clone(), request.context.clone());
+        on_disk(&request.artifact, place, move |work| making.begin(&context, &|| work.go_on())).await?;
+        if let Some(command) = command {
+            self.run_build(request, command, &release.partial(), log).await?;
+        }
+        let making = release.clone();
+        on_disk(&request.artifact, place, move |_| making.finish()).await
+    }
+
+    /// What failed gives its space back at once: on a full disk nobody could store that it failed.
+    async fn give_back(&self, request: &BuildRequest, release: &ReleaseDir, place: &Place) {
+        let (partial, tmp) = (release.partial(), self.shared.tmp(&request.artifact.deployment));
+        let given_back = on_disk(&request.artifact, place, move |_| {
+            files::remove_dir(&partial)?;
+            files::remove_dir(&tmp)
+        });
+        if let Err(error) = given_back.await {
+            tracing::warn!(%error, "a failed build leaves files until it is removed");
+        }
     }
 
     async fn run_build(
