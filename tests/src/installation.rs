@@ -153,6 +153,12 @@ impl Installation {
         }
     }
 
+    /// Ends the engine and forgets the installation: what runs goes on, and is the caller's to end.
+    pub async fn leave(mut self) {
+        self.stop_engine().await;
+        std::mem::forget(self.rest);
+    }
+
     /// Ends everything, and fails the test if something is left.
     pub async fn end(mut self) {
         self.stop_engine().await;

@@ -8,6 +8,7 @@ mod chance;
 mod crash;
 mod disk_full;
 mod failures;
+mod instances;
 mod load;
 mod turns;
 mod zero_lost;
