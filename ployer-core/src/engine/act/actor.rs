@@ -123,7 +123,7 @@ impl Actor {
         let Scope { context, reach, application, .. } = &self.scope;
         reach.observer.forget(*application);
         reach.routes.forget(*application);
-        context.addresses.forget(*application);
+        context.addresses.forget(*application, context.parts.settings.engine.address_rest);
         context.has_said(*application);
     }
 
@@ -197,7 +197,7 @@ impl Actor {
         self.scope.picture.tidy(|seen| {
             seen.start_failures.retain(|name, _| wanted.contains_key(name));
             seen.jobs.retain(|job, _| Some(job.deployment) == deployment);
-            seen.discarded.retain(|id| Some(*id) == deployment);
+            seen.discarded.retain(|id| Some(*id) == deployment || self.state.checkouts.contains(id));
             seen.collected.retain(is_kept);
         });
     }

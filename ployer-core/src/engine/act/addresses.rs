@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::config::AddressRange;
 use crate::error::{Error, Result};
@@ -25,6 +28,8 @@ pub(super) struct AddressBook {
 struct Entry {
     committed: BTreeSet<SocketAddr>,
     reserved: BTreeSet<SocketAddr>,
+    /// Until when the addresses of a deleted application rest.
+    rests_until: Option<Instant>,
 }
 
 impl AddressBook {
@@ -39,9 +44,11 @@ impl AddressBook {
         }
     }
 
-    /// Forgets an application that was deleted.
-    pub(super) fn forget(&self, application: ApplicationId) {
-        self.entries().remove(&application);
+    /// Forgets an application that was deleted, once its addresses have rested: a proxy may still name them.
+    pub(super) fn forget(&self, application: ApplicationId, rest: Duration) {
+        if let Some(entry) = self.entries().get_mut(&application) {
+            entry.rests_until = Some(Instant::now() + rest);
+        }
     }
 
     /// Finds `count` addresses that are free at this moment and nobody's, and reserves them for the application in
@@ -68,7 +75,9 @@ impl AddressBook {
     }
 
     fn taken(&self) -> BTreeSet<SocketAddr> {
-        let entries = self.entries();
+        let mut entries = self.entries();
+        let now = Instant::now();
+        entries.retain(|_, entry| entry.rests_until.is_none_or(|until| until > now));
         entries.values().flat_map(|entry| entry.committed.iter().chain(&entry.reserved).copied()).collect()
     }
 
@@ -149,13 +158,17 @@ mod tests {
         assert_eq!((ports(&while_searching), ports(&afterwards)), (vec![20_001], vec![20_001]));
     }
 
-    #[tokio::test]
-    async fn what_a_deleted_application_had_is_free_again() {
+    #[tokio::test(start_paused = true)]
+    async fn what_a_deleted_application_had_is_free_again_once_it_has_rested() {
         let (book, world, (shop, blog)) = (AddressBook::default(), World::default(), ids());
+        let rest = Duration::from_secs(60);
         book.find(shop, &world, &range(), 5).await.unwrap();
 
-        book.forget(shop);
+        book.forget(shop, rest);
+        let at_once = book.find(blog, &world, &range(), 5).await.unwrap();
+        tokio::time::advance(rest).await;
 
+        assert_eq!(ports(&at_once), [] as [u16; 0]);
         assert_eq!(book.find(blog, &world, &range(), 5).await.unwrap().len(), 5);
     }
 }

@@ -16,12 +16,14 @@ pub(super) async fn read(
     id: ApplicationId,
     state: &State,
 ) -> Result<Option<Facts>> {
+    // First: an application that was started anew with a deployment must not look stopped beside it.
+    let deployments = deployments(store, id, state).await?;
     let Some(application) = store.application(id).await? else { return Ok(None) };
     let releases = store.releases(id).await?.into_iter().filter(|release| release.state != ReleaseState::Collected);
     let env = store.env_vars(id).await?;
     let volumes = store.volumes(id).await?;
     Ok(Some(Facts {
-        deployments: deployments(store, id, state).await?,
+        deployments,
         releases: releases.map(|release| (release.id, release)).collect(),
         domains: store.domains(id).await?,
         health: store.health_check(id).await?,

@@ -143,6 +143,16 @@ impl Picture {
         }
     }
 
+    /// Says whether the route may differ from the one that was read back.
+    pub(super) fn doubt_route(&self, in_doubt: bool) {
+        let mut inner = self.inner();
+        let before = std::mem::replace(&mut inner.seen.route_in_doubt, in_doubt);
+        drop(inner);
+        if before && !in_doubt {
+            self.news.notify_one();
+        }
+    }
+
     /// Every write leaves the picture whole, so a panic elsewhere cannot have broken it.
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

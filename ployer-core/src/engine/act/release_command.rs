@@ -34,6 +34,7 @@ pub(super) async fn perform(scope: &Scope, job: Job, release: ReleaseId, attach:
         return Ok(());
     }
     let log = BuildLog::open(scope, job.deployment).await?;
+    let _doubt = Doubt::begin(scope, &name);
     let result = log.during(run_and_log(scope, &release, &name, &log)).await;
     scope.end(
         job,
@@ -43,6 +44,26 @@ pub(super) async fn perform(scope: &Scope, job: Job, release: ReleaseId, attach:
         },
     );
     Ok(())
+}
+
+/// While this lives nothing can be said of the one-off; nor afterwards, until a listing that began then.
+struct Doubt<'a> {
+    scope: &'a Scope,
+    name: &'a ReplicaName,
+}
+
+impl<'a> Doubt<'a> {
+    fn begin(scope: &'a Scope, name: &'a ReplicaName) -> Self {
+        scope.picture.begin(name);
+        Self { scope, name }
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        self.scope.picture.end(self.name, self.scope.reach.observer.begun());
+        self.scope.reach.observer.look();
+    }
 }
 
 /// Whether the runtime has it: it runs, or its exit is recorded.

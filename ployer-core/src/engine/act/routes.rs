@@ -38,9 +38,20 @@ pub(super) struct RouteWriter {
     lease: Arc<HeldLease>,
     proxy: Arc<dyn Proxy>,
     wish: Notify,
-    wanted: Mutex<BTreeMap<ApplicationId, Option<Route>>>,
+    wanted: Mutex<BTreeMap<ApplicationId, Wish>>,
     pictures: Mutex<BTreeMap<ApplicationId, Arc<Picture>>>,
 }
+
+/// What an application wants.
+#[derive(Clone, Debug, Default)]
+struct Wish {
+    route: Option<Route>,
+    /// Counts its changes.
+    number: u64,
+}
+
+/// Which wish of each application is in a table.
+type Heard = BTreeMap<ApplicationId, u64>;
 
 impl RouteWriter {
     pub(super) fn new(parts: Arc<EngineParts>, lease: Arc<HeldLease>, proxy: Arc<dyn Proxy>) -> Self {
@@ -64,12 +75,25 @@ impl RouteWriter {
         self.wish.notify_one();
     }
 
-    /// Wants this route for an application from now on.
+    /// Wants this route for an application from now on. Until it was read back nobody knows which one there is.
     pub(super) fn want(&self, application: ApplicationId, route: Option<Route>) {
-        let before = lock(&self.wanted).insert(application, route.clone());
-        if before != Some(route) {
-            self.wish.notify_one();
+        {
+            let mut wanted = lock(&self.wanted);
+            let number = match wanted.get(&application) {
+                Some(wish) if wish.route == route => return,
+                wish => wish.map_or(1, |wish| wish.number + 1),
+            };
+            wanted.insert(application, Wish { route, number });
         }
+        if let Some(picture) = lock(&self.pictures).get(&application) {
+            picture.doubt_route(true);
+        }
+        self.wish.notify_one();
+    }
+
+    /// Which wishes a table that is made now has.
+    fn heard(&self) -> Heard {
+        lock(&self.wanted).iter().map(|(application, wish)| (*application, wish.number)).collect()
     }
 
     /// Forgets an application that was deleted; its route goes with it.
@@ -104,7 +128,7 @@ impl RouteWriter {
         let looking = async {
             loop {
                 if let Ok(table) = self.read().await {
-                    self.tell(&table).await;
+                    self.tell(&table, &Heard::new()).await;
                 }
                 let _woken = timeout(RETRY, self.wish.notified()).await;
             }
@@ -120,16 +144,17 @@ impl RouteWriter {
     /// Applies what is wanted where the proxy has something else, and reads it back.
     async fn write(&self, silent: &BTreeSet<ApplicationId>) -> Result<()> {
         let present = self.read().await?;
+        let heard = self.heard();
         let wanted = self.table(&present, silent);
         if wanted.routes == present.routes && wanted.fallback == present.fallback && self.is_ours(present.revision) {
-            self.tell(&present).await;
+            self.tell(&present, &heard).await;
             return Ok(());
         }
         if !self.lease.is_fresh() {
             return Err(Error::new(ErrorKind::Unavailable, "the engine's lease was not renewed"));
         }
         in_time(self.proxy.apply(&wanted, present.revision)).await?;
-        self.tell(&self.read().await?).await;
+        self.tell(&self.read().await?, &heard).await;
         Ok(())
     }
 
@@ -145,8 +170,8 @@ impl RouteWriter {
     fn table(&self, present: &RouteTable, silent: &BTreeSet<ApplicationId>) -> RouteTable {
         let mut routes: BTreeMap<ApplicationId, Route> =
             silent.iter().filter_map(|id| Some((*id, present.routes.get(id)?.clone()))).collect();
-        for (application, route) in lock(&self.wanted).iter() {
-            match route {
+        for (application, wish) in lock(&self.wanted).iter() {
+            match &wish.route {
                 Some(route) => routes.insert(*application, route.clone()),
                 None => routes.remove(application),
             };
@@ -161,7 +186,9 @@ impl RouteWriter {
     }
 
     /// Tells every application its route as it was read back; where it is another one, with the traffic of now.
-    async fn tell(&self, table: &RouteTable) {
+    ///
+    /// Of one whose wish the table has not heard, the route stays in doubt.
+    async fn tell(&self, table: &RouteTable, heard: &Heard) {
         let pictures = lock(&self.pictures).clone();
         for (application, picture) in pictures {
             let route = table.routes.get(&application).cloned();
@@ -170,6 +197,8 @@ impl RouteWriter {
                 self.count(application, &picture).await;
             }
             picture.route(RouteSeen { route, revision: table.revision });
+            let wish = lock(&self.wanted).get(&application).map(|wish| wish.number);
+            picture.doubt_route(wish != heard.get(&application).copied());
         }
     }
 

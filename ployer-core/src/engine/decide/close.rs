@@ -124,6 +124,9 @@ impl Decision<'_> {
     /// The way back has ended: what the application had before is what it has.
     pub(super) fn close_turned_back(&mut self) {
         let Some(operation) = self.state.operation.take() else { return };
+        if let Stage::Rollout(rollout) = &operation.stage {
+            self.rest_addresses_of(rollout);
+        }
         match operation.kind {
             OperationKind::Deployment(id) => self.report_turned_back(id, &operation),
             OperationKind::Restart { wish } => {
@@ -133,6 +136,14 @@ impl Decision<'_> {
             OperationKind::Start | OperationKind::Scale => self.give_up(&operation),
             OperationKind::Stop | OperationKind::Delete => {}
         }
+    }
+
+    /// A route may have named the new replicas that are gone now.
+    fn rest_addresses_of(&mut self, rollout: &Rollout) {
+        let gone = rollout.phases.iter().flat_map(|phase| &phase.desired.replicas);
+        let gone = gone.filter(|(name, _)| rollout.new.contains(*name) && !rollout.before.replicas.contains_key(*name));
+        let addresses: Vec<_> = gone.filter_map(|(_, wanted)| wanted.address).collect();
+        self.rest(addresses);
     }
 
     fn give_up(&mut self, operation: &Operation) {

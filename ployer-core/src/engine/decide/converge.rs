@@ -10,7 +10,7 @@ use super::action::{Action, Gate};
 use super::decision::Decision;
 use super::route::resolve;
 use super::seen::Slot;
-use super::state::{Desired, Mode, OperationKind, Stage, Until, Wanted, WantedRoute};
+use super::state::{Desired, Mode, Stage, Until, Wanted, WantedRoute};
 use crate::model::{EventKind, ReplicaName, ReplicaSeen, ReplicaState};
 
 impl Decision<'_> {
@@ -137,13 +137,16 @@ impl Decision<'_> {
         }
     }
 
-    /// Removes the checkout of a deployment that has been built.
+    /// Removes the checkouts of deployments that no longer need them, also of those that have ended meanwhile.
     fn name_discard(&mut self) {
-        let Some(operation) = &self.state.operation else { return };
-        let OperationKind::Deployment(deployment) = operation.kind else { return };
-        let is_built = matches!(operation.stage, Stage::Rollout(_) | Stage::Addresses | Stage::ReleaseCommand { .. });
-        if is_built && !self.seen.discarded.contains(&deployment) {
-            self.act(Action::Discard { deployment, artifact: false });
+        let user = self.state.operation.as_ref().filter(|operation| operation.stage.needs_checkout());
+        let user = user.and_then(|operation| operation.kind.deployment());
+        for deployment in self.state.checkouts.clone() {
+            if self.seen.discarded.contains(&deployment) {
+                self.state.checkouts.remove(&deployment);
+            } else if Some(deployment) != user {
+                self.act(Action::Discard { deployment, artifact: false });
+            }
         }
     }
 
@@ -175,7 +178,12 @@ impl Decision<'_> {
     pub(super) fn has_one_off(&self, release: crate::model::ReleaseId) -> bool {
         let is_left =
             |seen: &ReplicaSeen| seen.owner.release == release && seen.owner.process.as_str() == RELEASE_COMMAND;
-        self.seen.replicas.as_ref().is_none_or(|replicas| replicas.values().any(is_left))
+        let in_doubt = |name: &ReplicaName| {
+            self.release(release)
+                .is_some_and(|row| *name == ReplicaName::release_command(&row.application_name, row.id))
+        };
+        self.seen.busy.iter().any(in_doubt)
+            || self.seen.replicas.as_ref().is_none_or(|replicas| replicas.values().any(is_left))
     }
 
     fn report_unknown(&mut self, name: &ReplicaName) {

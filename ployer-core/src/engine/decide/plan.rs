@@ -32,6 +32,10 @@ impl Decision<'_> {
         if operation.stage != Stage::Addresses {
             return;
         }
+        if operation.release.is_some_and(|release| self.release(release).is_none()) {
+            // Made by this very decision: planned once it is stored, else there would be nothing to bring in.
+            return;
+        }
         let draft = self.draft(operation.kind, operation.release);
         let count: u32 = draft.missing.iter().filter(|(process, _)| process.is_web()).map(|(_, count)| count).sum();
         if count == 0 {

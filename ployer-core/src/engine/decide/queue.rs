@@ -143,7 +143,10 @@ impl Decision<'_> {
         let Some(kind) = self.row(id).map(|row| row.kind.clone()) else { return };
         self.begin(OperationKind::Deployment(id));
         match kind {
-            DeploymentKind::Deploy { .. } => self.begin_checkout(),
+            DeploymentKind::Deploy { .. } => {
+                self.state.checkouts.insert(id);
+                self.begin_checkout();
+            }
             DeploymentKind::Rollback { release, env } => self.begin_rollback(id, release, env),
         }
     }

@@ -50,7 +50,7 @@ impl Decision<'_> {
 
     /// Whether the route that was read back names none of these.
     fn is_unrouted(&self, names: &BTreeSet<ReplicaName>) -> bool {
-        let Some(read_back) = &self.seen.route else {
+        let Some(read_back) = self.seen.route.as_ref().filter(|_| !self.seen.route_in_doubt) else {
             return false;
         };
         match read_back.route.as_ref().map(|route| &route.target) {
@@ -75,13 +75,17 @@ impl Decision<'_> {
     }
 
     fn retired(&mut self, retirement: &Retirement) {
-        let until = later(self.now, self.ground.settings.engine.address_rest);
-        let addresses = retirement.replicas.values().filter_map(|wanted| wanted.address);
-        self.state.resting.extend(addresses.map(|address| (address, until)));
+        self.rest(retirement.replicas.values().filter_map(|wanted| wanted.address).collect());
         let Some(deployment) = retirement.deployment else { return };
         let now = self.now;
         self.set_row(deployment, |row| row.retired_at = Some(now));
         self.event(EventKind::ReleaseRetired { release_id: retirement.release });
+    }
+
+    /// Keeps addresses from being given out again for a while.
+    pub(super) fn rest(&mut self, addresses: Vec<std::net::SocketAddr>) {
+        let until = later(self.now, self.ground.settings.engine.address_rest);
+        self.state.resting.extend(addresses.into_iter().map(|address| (address, until)));
     }
 
     /// Names the counting of what is under way on replicas that drain.

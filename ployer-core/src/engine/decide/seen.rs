@@ -61,6 +61,8 @@ pub(crate) struct Seen {
     pub(crate) output: BTreeMap<ReplicaName, Vec<String>>,
     /// The route as it was read back; `None` before that.
     pub(crate) route: Option<RouteSeen>,
+    /// Whether the proxy may have another route by now, or soon: what is wanted has changed since it was read back.
+    pub(crate) route_in_doubt: bool,
     /// Replicas that have answered through the proxy since the present route was read back.
     pub(crate) answered: BTreeSet<ReplicaName>,
     /// The static release that has.

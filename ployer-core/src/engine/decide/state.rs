@@ -56,6 +56,9 @@ pub(crate) struct State {
     pub(crate) domain_of: Option<AppName>,
     /// Searches for addresses so far.
     pub(crate) searches: u32,
+    /// Deployments whose checkout may still be there.
+    #[serde(default)]
+    pub(crate) checkouts: BTreeSet<DeploymentId>,
     /// Objects with our mark that the store does not know, and that were reported.
     pub(crate) unknown: BTreeSet<ReplicaName>,
 }
@@ -207,6 +210,16 @@ pub(crate) enum Stage {
     Discard,
     /// Everything that is left of the application is being removed.
     Forget,
+}
+
+impl Stage {
+    /// Whether it works on the checkout, or removes it itself.
+    pub(super) fn needs_checkout(&self) -> bool {
+        match self {
+            Self::Checkout { .. } | Self::BuildSlot { .. } | Self::Build { .. } | Self::Discard => true,
+            Self::ReleaseCommand { .. } | Self::Addresses | Self::Rollout(_) | Self::Forget => false,
+        }
+    }
 }
 
 /// A list of phases and the place in it. Nothing is chosen on the way.

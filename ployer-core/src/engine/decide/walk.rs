@@ -154,6 +154,9 @@ impl Decision<'_> {
 
     /// Whether the route was read back as it should be, and every new replica (or the static release) has answered.
     fn is_routed(&self, names: &BTreeSet<ReplicaName>, wanted: &WantedRoute) -> bool {
+        if self.seen.route_in_doubt {
+            return false;
+        }
         let Some(read_back) = &self.seen.route else {
             return matches!(wanted, WantedRoute::Nowhere);
         };

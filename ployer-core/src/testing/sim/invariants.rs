@@ -2,6 +2,7 @@
 //!
 //! The numbers are those of ARCHITECTURE. The world tells what happens; a breach ends the history.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::faults::PointKind;
@@ -10,7 +11,7 @@ use super::world::{EngineNumber, World};
 use crate::engine::decide::state::{Mode, Operation, Stage, State, WantedRoute};
 use crate::model::{
     Answer, AnsweredBy, ApplicationId, Ask, DeploymentId, DeploymentKind, ReleaseId, Replica, ReplicaName, Route,
-    RouteTable, SecretVersion, Step, Target, VolumeName, Wanted, Workload,
+    RouteTable, SecretVersion, Step, Target, Upstream, VolumeName, Wanted, Workload,
 };
 use crate::runtime::ArtifactName;
 
@@ -44,13 +45,13 @@ impl World {
         if !journaled {
             self.breach(3, format!("a job of {deployment} begins that no journal names"));
         }
-        self.goes_on(deployment);
+        self.goes_on(deployment, false);
     }
 
     /// 3: a deployment goes on; one that was left open by too many crashes may not.
-    fn goes_on(&mut self, deployment: DeploymentId) {
+    fn goes_on(&mut self, deployment: DeploymentId, is_built: bool) {
         self.judge.acted.insert(deployment);
-        let crashes = self.judge.crashes.get(&deployment).copied().unwrap_or_default();
+        let crashes = self.judge.crashes.get(&(deployment, is_built)).copied().unwrap_or_default();
         if crashes >= self.judge.settings.engine.crashes_max {
             self.breach(3, format!("{deployment} goes on after {crashes} crashes"));
         }
@@ -73,7 +74,7 @@ impl World {
     pub(super) fn start_begins(&mut self, workload: &Workload, replica: &Replica) {
         let desired = self.judge.stored.states.get(&workload.application).map(State::desired);
         let wanted = desired.and_then(|desired| desired.replicas.get(&replica.name).cloned());
-        if wanted.is_none_or(|wanted| wanted.mode != Mode::Run || wanted.address != replica.address) {
+        if wanted.is_none_or(|wanted| wanted.address != replica.address) {
             self.breach(3, format!("{} starts, and no journal says so", replica.name));
         }
         let open = self.judge.stored.states.get(&workload.application).and_then(|state| state.operation.as_ref());
@@ -84,7 +85,7 @@ impl World {
             _ => None,
         });
         if let Some(deployment) = open {
-            self.goes_on(deployment);
+            self.goes_on(deployment, true);
         }
         if let Some(address) = replica.address {
             self.address_is_given(address, &replica.name);
@@ -105,6 +106,12 @@ impl World {
         if rests && !self.has_jumped() {
             self.breach(6, format!("{address} is given to {name} before it has rested"));
         }
+    }
+
+    /// An engine has gone: which addresses of deleted applications rest, nobody knows any more.
+    pub(super) fn forget_rests(&mut self) {
+        let known: BTreeSet<_> = self.judge.stored.states.values().flat_map(State::addresses).collect();
+        self.routing.named_until.retain(|address, _| known.contains(address));
     }
 
     /// 2, 5: a replica is about to be told to end: it is ours, and the journal says so.
@@ -148,7 +155,7 @@ impl World {
     pub(super) fn successor_answers(&mut self, name: &ReplicaName, hold_is_enough: bool) {
         let Some(replica) = self.replicas.all.get(name) else { return };
         let application = replica.owner.application;
-        let served = self.judge.served.contains(name);
+        let served = self.judge.served.contains(name) && !self.judge.deaths.contains_key(name);
         if !served || self.judge.may_end(application) || self.routing.is_void {
             return;
         }
@@ -158,8 +165,21 @@ impl World {
             Some(Target::Hold { until }) => hold_is_enough && !self.until_time(*until).is_zero(),
             Some(_) | None => false,
         };
-        if !answers {
+        if !answers && !self.has_answered_successor(name, application) {
             self.breach(2, format!("{name} ends before anything else has answered through the proxy"));
+        }
+    }
+
+    /// Whether what the application has at rest has answered once: whatever became of it, the switch was confirmed.
+    fn has_answered_successor(&self, name: &ReplicaName, application: ApplicationId) -> bool {
+        match self.judge.stored.states.get(&application).map(|state| &state.rest.route) {
+            Some(WantedRoute::Replicas(names)) => {
+                !names.contains(name) && names.iter().any(|other| self.judge.answered.contains(other))
+            }
+            Some(WantedRoute::Static(release)) => self.judge.answered_static.contains(release),
+            // A user had it stopped before, and wishes something else by now.
+            Some(WantedRoute::Nowhere | WantedRoute::Unavailable { .. }) => true,
+            Some(WantedRoute::Hold { .. }) | None => false,
         }
     }
 
@@ -177,9 +197,12 @@ impl World {
             true => (deadlines.hold_drain, Duration::ZERO),
             false => (deadlines.drain, deadlines.drain_upgraded),
         };
+        let voided = self.routing.voided_at.is_some_and(|at| self.now < at + Duration::from_secs(60));
         let crowded = self.judge.many_retired_at.is_some_and(|at| self.now < at + Duration::from_secs(60));
-        let short = flight.requests > 0 && waited < requests || flight.upgraded > 0 && waited < upgraded;
-        if short && !crowded && !self.has_jumped() {
+        // A replica that was taken back and then given up is no longer waited for.
+        let is_new = self.judge.stored.states.get(&application).is_some_and(|state| is_given_up(state, name));
+        let short = flight.requests > 0 && waited < requests || flight.upgraded > 0 && waited < upgraded && !is_new;
+        if short && !crowded && !voided && !self.has_jumped() {
             self.breach(1, format!("{name} is told to end with {flight:?} after {waited:?} of draining"));
         }
     }
@@ -261,9 +284,14 @@ impl World {
 
     fn before_route(&mut self, application: ApplicationId, new: Option<&Route>) {
         let Some(old) = self.routing.table.routes.get(&application) else { return };
-        let serves = |route: &Route| named(route).any(|upstream| matches!(self.fate_at(upstream), Fate::Served(_)));
-        let before = serves(old) || matches!(old.target, Target::Static { .. });
-        if !before || self.judge.may_end(application) {
+        let lives = |name: &ReplicaName| self.judge.revived.get(name).is_none_or(|since| self.is_overdue(*since));
+        let serves =
+            |upstream: &Upstream| matches!(self.fate_at(upstream), Fate::Served(_)) && lives(&upstream.replica);
+        let before = named(old).any(serves) || matches!(old.target, Target::Static { .. });
+        let rest = self.judge.stored.states.get(&application).map(|state| &state.rest.route);
+        // A first deployment that is turned back has nothing to turn to.
+        let is_first = matches!(rest, Some(WantedRoute::Nowhere | WantedRoute::Unavailable { .. }));
+        if !before || is_first || self.judge.may_end(application) || self.judge.is_ending(application) {
             return;
         }
         let after = match new.map(|route| &route.target) {
@@ -299,7 +327,9 @@ impl World {
             .get(&application)
             .is_some_and(|route| named(route).any(|upstream| matches!(self.fate_at(upstream), Fate::Served(_))));
         match died {
-            _ if self.routing.is_void && !self.is_overdue(Duration::ZERO) => self.judge.excused += 1,
+            _ if self.routing.is_void && !self.is_overdue(self.routing.voided_at.unwrap_or_default()) => {
+                self.judge.excused += 1
+            }
             Some(since) if !self.is_overdue(since) || !others_live => self.judge.excused += 1,
             Some(since) => {
                 let ago = self.now.saturating_sub(since);
@@ -348,12 +378,14 @@ impl World {
     /// A replica listens.
     pub(super) fn replica_listens(&mut self, name: &ReplicaName) {
         self.judge.listened.insert(name.clone());
-        self.judge.deaths.remove(name);
+        if self.judge.deaths.remove(name).is_some() {
+            self.judge.revived.insert(name.clone(), self.now);
+        }
     }
 
     /// The engine has looked at the table.
     pub(super) fn table_was_read(&mut self) {
-        self.judge.read_back = self.routing.table.revision;
+        self.judge.read_back = self.judge.read_back.max(self.routing.table.revision);
     }
 
     /// The engine has asked through the proxy.
@@ -387,6 +419,12 @@ fn is_holding(state: &State) -> bool {
         return false;
     };
     rollout.phases.iter().any(|phase| matches!(phase.desired.route, WantedRoute::Hold { .. }))
+}
+
+/// Whether a rollout that is turned back had brought in that replica.
+fn is_given_up(state: &State, name: &ReplicaName) -> bool {
+    let stage = state.operation.as_ref().map(|operation| &operation.stage);
+    matches!(stage, Some(Stage::Rollout(rollout)) if rollout.back && rollout.new.contains(name))
 }
 
 /// Whether crashes no longer count against an operation.

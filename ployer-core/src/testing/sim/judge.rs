@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::stored::{Stored, replicas};
 use super::world::{EngineNumber, World};
 use crate::config::Settings;
-use crate::engine::decide::state::State;
+use crate::engine::decide::state::{OperationKind, Stage, State, WantedRoute};
 use crate::model::{ApplicationId, DeploymentId, InstanceId, ReleaseId, ReplicaName, Revision, Wanted};
 
 /// A breach of an invariant.
@@ -38,13 +38,16 @@ pub(super) struct Judge {
     pub(super) listened: BTreeSet<ReplicaName>,
     /// When a replica ended without being told to.
     pub(super) deaths: BTreeMap<ReplicaName, Duration>,
+    /// When a replica that had ended by itself listened again.
+    pub(super) revived: BTreeMap<ReplicaName, Duration>,
     /// The newest table that was read back.
     pub(super) read_back: Revision,
     /// The newest table in which the route of an application changed.
     pub(super) route_changed: BTreeMap<ApplicationId, Revision>,
     pub(super) command_runs: BTreeMap<ReleaseId, u32>,
     pub(super) intended: BTreeSet<DeploymentId>,
-    pub(super) crashes: BTreeMap<DeploymentId, u32>,
+    /// By deployment, and whether it was past its build.
+    pub(super) crashes: BTreeMap<(DeploymentId, bool), u32>,
     pub(super) acted: BTreeSet<DeploymentId>,
     /// Since when something could serve that the route does not name.
     pub(super) idle_since: BTreeMap<ApplicationId, Duration>,
@@ -71,6 +74,7 @@ impl Judge {
             served: BTreeSet::new(),
             listened: BTreeSet::new(),
             deaths: BTreeMap::new(),
+            revived: BTreeMap::new(),
             read_back: Revision::default(),
             route_changed: BTreeMap::new(),
             command_runs: BTreeMap::new(),
@@ -94,6 +98,15 @@ impl Judge {
     pub(super) fn state_with(&self, name: &ReplicaName) -> Option<(ApplicationId, &State)> {
         let found = self.stored.states.iter().find(|(_, state)| replicas(state).any(|(other, _)| other == name));
         found.map(|(id, state)| (*id, state))
+    }
+
+    /// Whether a stop or a scale to nothing is under way, which ends before a later wish is taken up.
+    pub(super) fn is_ending(&self, application: ApplicationId) -> bool {
+        let operation = self.stored.states.get(&application).and_then(|state| state.operation.as_ref());
+        let kind = operation.map(|operation| operation.kind);
+        matches!(kind, Some(OperationKind::Stop | OperationKind::Delete | OperationKind::Scale))
+            && matches!(operation.map(|operation| &operation.stage), Some(Stage::Rollout(rollout))
+                if matches!(rollout.after.route, WantedRoute::Unavailable { .. }))
     }
 
     /// Whether a user asked that nothing of this application serves.

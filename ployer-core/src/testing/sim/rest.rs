@@ -173,6 +173,7 @@ impl World {
         let Some(life) = self.engines.get_mut(&engine).filter(|life| !life.dead) else { return };
         life.dead = true;
         self.replicas.engine_is_gone(engine);
+        self.forget_rests();
         self.judge.acted = BTreeSet::<DeploymentId>::new();
         if self.routing.in_process && self.engines.values().all(|life| life.dead) {
             self.proxy_is_gone();

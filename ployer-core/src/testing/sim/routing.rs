@@ -35,6 +35,8 @@ pub(super) struct Routing {
     pub(super) named_until: BTreeMap<SocketAddr, (ReplicaName, Duration)>,
     /// Whether the table is not the one that was applied last.
     pub(super) is_void: bool,
+    /// When that was last so.
+    pub(super) voided_at: Option<Duration>,
 }
 
 /// A request on its way.
@@ -83,6 +85,7 @@ impl Routing {
             clients: BTreeSet::new(),
             named_until: BTreeMap::new(),
             is_void: false,
+            voided_at: None,
         }
     }
 
@@ -291,6 +294,7 @@ impl World {
         if self.random.chance(300) {
             self.routing.table = self.routing.previous.clone();
             self.routing.is_void = true;
+            self.routing.voided_at = Some(self.now);
         }
         self.proxy_is_gone();
         self.proxy_is_back();

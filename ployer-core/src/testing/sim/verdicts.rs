@@ -3,6 +3,7 @@
 use super::invariants::running_replicas;
 use super::stored::replicas;
 use super::world::{EngineNumber, World};
+use crate::engine::decide::state::Stage;
 use crate::model::{
     ApplicationId, Change, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Record, ReleaseId, Step, Wanted,
 };
@@ -19,7 +20,7 @@ impl World {
             .collect();
         self.judge.stored.take_in(commit);
         for (id, before) in before {
-            self.judge_deployment(id, before.as_ref());
+            self.judge_deployment(engine, id, before.as_ref());
         }
         for change in &commit.changes {
             if let Change::Insert(Record::Machine(row)) | Change::Update(Record::Machine(row)) = change {
@@ -69,7 +70,7 @@ impl World {
         }
     }
 
-    fn judge_deployment(&mut self, id: DeploymentId, before: Option<&Deployment>) {
+    fn judge_deployment(&mut self, engine: EngineNumber, id: DeploymentId, before: Option<&Deployment>) {
         let Some(row) = self.judge.stored.deployments.get(&id).cloned() else { return };
         if row.step == Step::Switch {
             self.judge.intended.insert(id);
@@ -81,7 +82,7 @@ impl World {
             DeploymentStatus::Running => self.judge_running(&row),
             DeploymentStatus::Failed => self.judge_undone(&row),
             DeploymentStatus::Cancelled => {
-                self.judge_cancelled(&row, before);
+                self.judge_cancelled(&row, before, engine == EngineNumber::default());
                 self.judge_undone(&row);
             }
             DeploymentStatus::Queued
@@ -120,11 +121,11 @@ impl World {
     }
 
     /// 3: a cancel after the intent; newest-wins where it does not hold.
-    fn judge_cancelled(&mut self, row: &Deployment, before: Option<&Deployment>) {
+    fn judge_cancelled(&mut self, row: &Deployment, before: Option<&Deployment>, by_user: bool) {
         if self.judge.intended.contains(&row.id) {
             self.breach(3, format!("{} is cancelled after its intent", row.id));
         }
-        let wished = before.is_some_and(|before| before.cancel.is_some());
+        let wished = by_user || before.is_some_and(|before| before.cancel.is_some());
         let wanted = self.judge.stored.applications.get(&row.application_id).map(|application| application.wanted);
         let is_kept = match &row.kind {
             DeploymentKind::Rollback { .. } => true,
@@ -143,10 +144,11 @@ impl World {
     pub(super) fn count_crash(&mut self) {
         let acted = std::mem::take(&mut self.judge.acted);
         for state in self.judge.stored.states.values() {
-            let Some(operation) = &state.operation else { continue };
+            let Some(operation) = state.operation.as_ref().filter(|_| !state.parked) else { continue };
             let Some(deployment) = operation.kind.deployment() else { continue };
             if acted.contains(&deployment) && !super::invariants::is_past_the_gate(operation) {
-                *self.judge.crashes.entry(deployment).or_default() += 1;
+                let is_built = matches!(operation.stage, Stage::Rollout(_));
+                *self.judge.crashes.entry((deployment, is_built)).or_default() += 1;
             }
         }
     }

@@ -275,6 +275,7 @@ impl World {
             life.dead = true;
             self.note(format_args!("!! engine {} is killed", engine.0));
             self.replicas.engine_is_gone(engine);
+            self.forget_rests();
             self.count_crash();
             if self.routing.in_process {
                 self.proxy_is_gone();
