@@ -11,6 +11,7 @@ mod upstream;
 
 use std::time::Duration;
 
+use benches::median;
 use rivals::{Rival, start_nginx, start_ployer};
 
 const THREADS: usize = 2;
@@ -54,17 +55,14 @@ fn duel(case: &str, path: &str, clients: usize, ours: &Rival, theirs: &Rival) {
             seen.push((requests as f64 / ROUND.as_secs_f64(), spent.as_secs_f64() * 1e6 / requests as f64));
         }
     }
-    let [ours_seen, theirs_seen] = seen.map(|rounds| (median(&rounds, |r| r.0), median(&rounds, |r| r.1)));
+    let [ours_seen, theirs_seen] = seen.map(|rounds| {
+        let (rates, costs): (Vec<f64>, Vec<f64>) = rounds.into_iter().unzip();
+        (median(&rates), median(&costs))
+    });
     for (rival, (rate, cost), ratio) in
         [(theirs, theirs_seen, None), (ours, ours_seen, Some(ours_seen.1 / theirs_seen.1))]
     {
         let ratio = ratio.filter(|r: &f64| r.is_finite()).map_or(String::new(), |ratio| format!("{ratio:.2}"));
         println!("{:<22} {clients:>8} {rate:>12.0} {cost:>16.1} {ratio:>7}", format!("{case}, {}", rival.name));
     }
-}
-
-fn median<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> f64 {
-    let mut values: Vec<_> = rounds.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
