@@ -24,15 +24,12 @@ const ROOTS: [&str; 2] = ["", "ployer-core/src/"];
 /// How a file's name ends.
 const ENDS: [&str; 7] = [".rs", ".toml", ".md", ".h", ".sql", ".sh", ".py"];
 
-/// Documents that are being written.
-const AWAITED: [&str; 3] = ["ARCHITECTURE.md", "CHANGELOG.md", "README.md"];
+/// Files of an application that is deployed, not of this repository.
+const OF_APPLICATIONS: [&str; 1] = ["ployer.toml"];
 
 /// Nothing that a stranger looks for is missing.
 pub fn the_top_of_the_tree_is_whole(tree: &Tree) -> Vec<Finding> {
-    TOP.iter()
-        .filter(|path| tree.file(path).is_none() && !AWAITED.contains(path))
-        .map(|path| Finding::of_file(path, "it is missing"))
-        .collect()
+    TOP.iter().filter(|path| tree.file(path).is_none()).map(|path| Finding::of_file(path, "it is missing")).collect()
 }
 
 /// A document that names a file which is gone misleads.
@@ -41,7 +38,7 @@ pub fn paths_in_documents_exist(tree: &Tree) -> Vec<Finding> {
     for file in SPEAKING.iter().filter_map(|path| tree.file(path)) {
         for (number, line) in file.text.lines().enumerate() {
             for path in paths(line) {
-                if !ROOTS.iter().any(|root| tree.has(&format!("{root}{path}"))) && !AWAITED.contains(&path) {
+                if !ROOTS.iter().any(|root| tree.has(&format!("{root}{path}"))) && !OF_APPLICATIONS.contains(&path) {
                     findings.push(Finding::of_line(&file.path, number + 1, format!("`{path}` does not exist")));
                 }
             }
@@ -76,17 +73,16 @@ mod tests {
     #[test]
     fn a_path_that_does_not_exist_is_found() {
         let text = "The queue is `engine/decide/queue.rs`, its tests `tests/`; `engine/gone.rs` and `old/` are gone.\n\
-            `GET /health`, `v0.1`, `ployer.toml` is not checked as `/etc/x.toml`.\n";
+            `GET /health`, `v0.1`, `ployer.toml` is not checked, nor is `/etc/x.toml`; `gone.toml` is.\n";
         let tree = Tree::of(&[
             ("ARCHITECTURE.md", text),
             ("ployer-core/src/engine/decide/queue.rs", ""),
             ("tests/tidy.rs", ""),
-            ("examples/ployer.toml", ""),
         ]);
 
         let found: Vec<_> = paths_in_documents_exist(&tree).iter().map(ToString::to_string).collect();
 
         assert_eq!(found.len(), 3, "{found:?}");
-        assert!(found[0].contains("engine/gone.rs") && found[1].contains("old/") && found[2].contains("ployer.toml"));
+        assert!(found[0].contains("engine/gone.rs") && found[1].contains("old/") && found[2].contains("gone.toml"));
     }
 }
