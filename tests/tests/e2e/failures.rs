@@ -77,7 +77,10 @@ async fn a_deleted_branch_fails_by_name_and_a_forced_push_deploys() {
     let story = Story::begin(impatient()).await;
     let branch = UpdateApplication { git_branch: Some("next".parse().unwrap()), ..UpdateApplication::default() };
     story.installation.ployer().applications().update(story.shop.id, branch).await.unwrap();
+    App::version("v0").push_to(&story.repository, "next", Push::OnTop);
+    story.installation.deploy(story.shop.id).await.unwrap();
 
+    story.repository.git(&["update-ref", "-d", "refs/heads/next"]);
     let deleted = story.fail().await;
     App::version("v0").push_to(&story.repository, "next", Push::OnTop);
     story.installation.deploy(story.shop.id).await.unwrap();

@@ -84,6 +84,51 @@ async fn an_older_database_ends_nothing_that_was_started_after_it() {
     assert_eq!(get(&target, "/").await.unwrap().version(), "v2");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_database_beside_its_original_leaves_it_alone() {
+    if !need::sample() {
+        return;
+    }
+    let _turn = beside().await;
+    let folder = TempDir::new().unwrap();
+    let (data_dir, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let repository = Repository::create(folder.path().join("shop"));
+    let first = Installation::at(data_dir.clone(), settings()).await;
+    let rest = Rest(first.ployer().instance());
+    let shop = first.application("shop", &repository).await;
+    App::version("v1").push(&repository);
+    first.deploy(shop.id).await.unwrap();
+    first.leave().await;
+    copy_database(&data_dir, &copy);
+    let original = Installation::at(data_dir, settings()).await;
+    let served = processes::of(rest.0);
+    let load = Load::start(&original.target(&shop), Mix::LIGHT);
+    App { build_seconds: Some(5.0), ..App::version("v2") }.push(&repository);
+    let building = original.ployer().deployments().start(shop.id).await.unwrap();
+    eventually("it builds", async || match processes::of(rest.0).difference(&served).count() {
+        0 => Err("nothing new runs"),
+        _ => Ok(()),
+    })
+    .await;
+
+    let mut restored = Installation::at(copy, settings()).await;
+    let built = building.wait().await;
+    let before = processes::of(rest.0);
+    App::version("v3").push(&repository);
+    restored.deploy(shop.id).await.unwrap();
+    let reply = get(&restored.target(&shop), "/").await.unwrap();
+    restored.stop_engine().await;
+    restored.ployer().stop_applications().await.unwrap();
+    let report = load.stop().await;
+
+    assert!(built.is_ok(), "{built:?}");
+    assert_eq!(reply.version(), "v3");
+    report.assert_whole(&[Kind::KeepAlive]);
+    assert_eq!(report.versions(), ["v1", "v2"], "\n{report}");
+    assert!(processes::of(rest.0).is_subset(&before), "{before:?} ran, nothing new is left");
+    original.end().await;
+}
+
 /// Whom to ask for an application that serves `version`.
 async fn deployed(installation: &Installation, name: &str, version: &str) -> Target {
     let repository = installation.repository(name);

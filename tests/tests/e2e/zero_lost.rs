@@ -56,8 +56,13 @@ async fn redeployments_with_a_volume_hold_requests_and_lose_none() {
     let (report, deployed) = redeploy(&installation, with_volume).await;
 
     assert_whole(&report, &deployed);
-    assert!(report.ended.len() >= deployed.len() - 1, "each switch ends WebSockets\n{report}");
-    assert!(deployed[1..].iter().any(|deployed| held(deployed) > 0), "requests were held\n{report}");
+    for (number, next) in (1..).zip(&deployed[1..]) {
+        let version = format!("v{number}");
+        let ended: Vec<_> = report.ended.iter().filter(|ended| ended.version == version).collect();
+        assert!(!ended.is_empty(), "the switch from {version} ends the WebSockets that wait for it\n{report}");
+        assert!(ended.iter().all(|ended| ended.why == format!("1001 {version}")), "the application does\n{report}");
+        assert!(held(next) > 0, "while {version} ends, requests are held, new WebSockets among them\n{report}");
+    }
     installation.end().await;
 }
 

@@ -94,7 +94,7 @@ impl ProcessRuntime {
     }
 
     fn marks(&self, name: &ArtifactName) -> Marks {
-        Marks::guest(self.shared.instance, name.deployment)
+        self.shared.marks().guest(name.deployment)
     }
 
     async fn make(
@@ -195,7 +195,7 @@ fn launching(shared: &Shared, request: &BuildRequest, command: &Command, directo
     files::make_private_dir(&tmp).map_err(failed(format!("{} cannot be made", tmp.display())))?;
     let inherited = &shared.environment;
     let mut variables = Parts { inherited, tmp: &tmp, own: &request.env, address: None, volumes: &[] }.variables();
-    Marks::guest(shared.instance, request.artifact.deployment).put_into(&mut variables);
+    shared.marks().guest(request.artifact.deployment).put_into(&mut variables);
     Ok(Launching {
         arguments: expand(command, &variables),
         variables,

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::files::{blocking, failed};
-use super::kin::{self, Marks};
+use super::kin;
 use super::record::{self, Record};
 use super::shared::Shared;
 use super::supervise::{Order, Supervisor};
@@ -60,7 +60,7 @@ impl Charge {
             let_go,
         };
         // Builds and commands of a program that crashed write into what is built anew now.
-        kin::kill("a build", &Marks::any_guest(shared.instance), None).await?;
+        kin::kill("a build", &shared.marks().any_guest(), None).await?;
         let folder = shared.replicas();
         let (records, unreadable) = blocking(move || record::read_all(&folder)).await?;
         for error in unreadable {

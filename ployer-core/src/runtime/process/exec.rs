@@ -26,7 +26,7 @@ pub(super) async fn run(
     input: Option<Secret>,
 ) -> Result<ExecOutput> {
     let what = format!("`{}` beside `{}`", shell_words::join(&command.0), record.name);
-    let marks = Marks::replica(shared.instance, &record.name).and_guest(shared.clock.new_id());
+    let marks = shared.marks().replica(&record.name).guest(shared.clock.new_id());
     let patience = shared.settings.exec;
     record.launch.command = command.clone();
     let run = run_now(shared, record, marks, input);

@@ -5,12 +5,14 @@
 //! is not ours: nothing is ever signalled on its number alone.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use procfs::process::{ProcState, Process, Stat};
 use rustix::process::Signal;
-use uuid::Uuid;
 
 use super::environment::Variables;
 use super::files::blocking;
@@ -21,6 +23,8 @@ use crate::model::{InstanceId, ReplicaName};
 
 /// The instance that made a process.
 pub(super) const MARK_INSTANCE: &str = "PLOYER_INSTANCE";
+/// The data directory of the installation that made it.
+pub(super) const MARK_INSTALLATION: &str = "PLOYER_INSTALLATION";
 /// The replica that a process belongs to.
 pub(super) const MARK_REPLICA: &str = "PLOYER_REPLICA";
 /// Set where a process is there for the sake of one call: a build, or a command beside a replica.
@@ -57,31 +61,40 @@ impl From<&Stat> for Kin {
 pub(super) struct Marks(Vec<Vec<u8>>);
 
 impl Marks {
-    /// Those of everything that belongs to a replica.
-    pub(super) fn replica(instance: InstanceId, name: &ReplicaName) -> Self {
-        Self(vec![entry(MARK_INSTANCE, &instance), entry(MARK_REPLICA, name)])
+    /// Those of everything that one installation runs. A database that was copied makes a second one of its
+    /// instance: the data directory tells them apart.
+    pub(super) fn installation(instance: InstanceId, data_dir: &Path) -> Self {
+        let data_dir = entry(MARK_INSTALLATION, data_dir.as_os_str().as_bytes());
+        Self(vec![entry(MARK_INSTANCE, instance.to_string().as_bytes()), data_dir])
     }
 
-    /// Those of a guest, and of nothing else.
-    pub(super) fn guest(instance: InstanceId, guest: impl fmt::Display) -> Self {
-        Self(vec![entry(MARK_INSTANCE, &instance), entry(MARK_GUEST, &guest)])
+    /// These, and those of everything that belongs to a replica.
+    pub(super) fn replica(self, name: &ReplicaName) -> Self {
+        self.and(MARK_REPLICA, name)
     }
 
-    /// Those that all guests of an instance have.
-    pub(super) fn any_guest(instance: InstanceId) -> Self {
-        Self::guest(instance, "")
+    /// These, and those of a guest.
+    pub(super) fn guest(self, guest: impl fmt::Display) -> Self {
+        self.and(MARK_GUEST, guest)
     }
 
-    /// These, and those of one command beside a replica.
-    pub(super) fn and_guest(mut self, guest: Uuid) -> Self {
-        self.0.push(entry(MARK_GUEST, &guest));
-        self
+    /// These, and those that all guests have.
+    pub(super) fn any_guest(self) -> Self {
+        self.guest("")
     }
 
     /// Puts them into the environment that a process will have.
     pub(super) fn put_into(&self, variables: &mut Variables) {
-        let entries = self.0.iter().filter_map(|mark| std::str::from_utf8(mark).ok()?.split_once('='));
-        variables.extend(entries.map(|(key, value)| (key.into(), value.into())));
+        let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+        for mark in &self.0 {
+            let (key, value) = mark.split_at(mark.iter().position(|byte| *byte == b'=').unwrap_or(mark.len()));
+            variables.insert(text(key), text(value.strip_prefix(b"=").unwrap_or(value)));
+        }
+    }
+
+    fn and(mut self, key: &str, value: impl fmt::Display) -> Self {
+        self.0.push(entry(key, value.to_string().as_bytes()));
+        self
     }
 
     fn are_in(&self, environ: &[u8]) -> bool {
@@ -90,8 +103,8 @@ impl Marks {
     }
 }
 
-fn entry(key: &str, value: &dyn fmt::Display) -> Vec<u8> {
-    format!("{key}={value}").into_bytes()
+fn entry(key: &str, value: &[u8]) -> Vec<u8> {
+    [key.as_bytes(), b"=", value].concat()
 }
 
 /// When the process with this number started, in ticks since the machine did; `None` if there is none.
@@ -139,7 +152,7 @@ pub(super) fn find(marks: &Marks, leader: Option<&Identity>) -> Vec<Kin> {
 
 /// The first process of a replica, found by its marks: it leads a group, and is older than whoever else does.
 pub(super) fn leader(marks: &Marks) -> Option<Kin> {
-    let guests = Marks(vec![entry(MARK_GUEST, &"")]);
+    let guests = Marks(vec![entry(MARK_GUEST, b"")]);
     let is_guest = |kin: &Kin| is_marked(kin.pid, &guests);
     find(marks, None).into_iter().filter(|kin| kin.pid == kin.group && !is_guest(kin)).min_by_key(|kin| kin.started)
 }

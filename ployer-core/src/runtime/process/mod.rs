@@ -54,7 +54,6 @@ mod tests;
 
 use self::charge::Charge;
 use self::files::{blocking, failed};
-use self::kin::Marks;
 use self::places::Places;
 use self::record::{Kind, Launch, Phase, Record, absent};
 pub use self::shared::ProcessConfig;
@@ -212,7 +211,7 @@ impl ContainerRuntime for ProcessRuntime {
     async fn listens(&self, name: &ReplicaName) -> Result<bool> {
         let record = self.present(name).await?;
         match record.identity() {
-            Some(leader) => start::listens(&Marks::replica(self.shared.instance, name), leader, record.address).await,
+            Some(leader) => start::listens(&self.shared.marks().replica(name), leader, record.address).await,
             None => Ok(false),
         }
     }
@@ -220,7 +219,7 @@ impl ContainerRuntime for ProcessRuntime {
     async fn listeners(&self, name: &ReplicaName) -> Result<Vec<SocketAddr>> {
         let record = self.present(name).await?;
         match record.identity() {
-            Some(leader) => start::listeners(&Marks::replica(self.shared.instance, name), leader).await,
+            Some(leader) => start::listeners(&self.shared.marks().replica(name), leader).await,
             None => Ok(Vec::new()),
         }
     }
@@ -246,7 +245,7 @@ impl ContainerRuntime for ProcessRuntime {
         let Some(leader) = record.identity().cloned() else {
             return Err(Error::conflict(format!("`{name}` does not run")));
         };
-        let marks = Marks::replica(self.shared.instance, name);
+        let marks = self.shared.marks().replica(name);
         let mut stats = blocking(move || Ok(stats::of(&kin::find(&marks, Some(&leader))))).await?;
         let limit = record.launch.limits.memory_bytes_max;
         stats.memory_bytes_max = limit.filter(|_| self.shared.limiter.is_active());

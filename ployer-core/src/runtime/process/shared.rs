@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use super::confine::{self, Confinement, Outside, Signals};
 use super::files::{self, failed};
-use super::kin;
+use super::kin::{self, Marks};
 use super::limits::Limiter;
 use super::output::Output;
 use super::record::Folder;
@@ -166,6 +166,11 @@ impl Shared {
     pub(super) fn confinement(&self, own: Vec<PathBuf>, outside: Outside) -> Option<Confinement> {
         let closed = self.data_dir.clone();
         self.is_confining.then_some(Confinement { closed, own, outside, signals: Signals::Inside })
+    }
+
+    /// What everything that runs here has in its environment.
+    pub(super) fn marks(&self) -> Marks {
+        Marks::installation(self.instance, &self.data_dir)
     }
 
     /// A number that differs between installations.

@@ -63,7 +63,7 @@ pub(super) fn launching(shared: &Shared, record: &Record, sealed: &[u8]) -> Resu
     let own = shared.seal.open(&record.name, sealed)?;
     let (inherited, address) = (&shared.environment, record.address);
     let mut variables = Parts { inherited, tmp: &tmp, own: &own, address, volumes: &volumes }.variables();
-    Marks::replica(shared.instance, &record.name).put_into(&mut variables);
+    shared.marks().replica(&record.name).put_into(&mut variables);
     let output = shared.output(&shared.folder(&record.name));
     let touched = volumes.into_iter().map(|(_, path)| path).chain([
         directory.clone(),

@@ -112,7 +112,7 @@ impl Supervisor {
         let folder = shared.folder(&name);
         Self {
             output: shared.output(&folder),
-            marks: Marks::replica(shared.instance, &name),
+            marks: shared.marks().replica(&name),
             backoff: Backoff::new(shared.pauses.restart, shared.pauses.restart_max),
             view: watch::Sender::new(None),
             name,

@@ -149,16 +149,30 @@ async fn artifacts_are_found_after_the_data_directory_was_moved() {
 #[tokio::test]
 async fn builds_that_a_killed_program_left_running_end_when_charge_is_taken() {
     let world = World::new();
-    let mut orphan = std::process::Command::new("sleep")
-        .arg("1000")
-        .env("PLOYER_INSTANCE", world.instance.to_string())
-        .env("PLOYER_GUEST", DeploymentId::new(&SystemClock).to_string())
-        .spawn()
-        .unwrap();
+    let mut orphan = build_of(&world, &world.data());
 
     world.runtime.attach().await.unwrap();
 
     assert!(!is_alive(orphan.id().cast_signed()));
     orphan.wait().unwrap();
     assert_eq!(world.left_of_builds().await, 0);
+}
+
+#[tokio::test]
+async fn builds_of_the_same_instance_in_another_data_directory_go_on() {
+    let (world, other) = (World::new(), tempfile::tempdir().unwrap());
+    let mut build = build_of(&world, &other.path().canonicalize().unwrap());
+
+    world.runtime.attach().await.unwrap();
+
+    assert!(build.try_wait().unwrap().is_none(), "it was ended");
+    build.kill().unwrap();
+    build.wait().unwrap();
+}
+
+/// What a program leaves that is killed while it builds.
+fn build_of(world: &World, data_dir: &Path) -> std::process::Child {
+    let mut sleep = std::process::Command::new("sleep");
+    sleep.arg("1000").env("PLOYER_INSTANCE", world.instance.to_string()).env("PLOYER_INSTALLATION", data_dir);
+    sleep.env("PLOYER_GUEST", DeploymentId::new(&SystemClock).to_string()).spawn().unwrap()
 }
