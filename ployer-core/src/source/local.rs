@@ -26,7 +26,7 @@ pub(super) fn find(run: &Run, path: &Path) -> Result<Found, Trouble> {
     if !path.is_dir() {
         return Err(Trouble::Refused(Error::new(ErrorKind::Invalid, format!("`{}` is not a folder", path.display()))));
     }
-    let answer = match run.git(run.git.locate(&path)) {
+    let answer = match run.ask_git(run.git.locate(&path)) {
         Ok(answer) => answer,
         // Git finds no repository around it.
         Err(Trouble::Git(_)) => return Ok(Found::Folder(path)),

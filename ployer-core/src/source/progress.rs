@@ -1,7 +1,8 @@
 //! Progress: from what Git writes on its standard error to lines that a person follows.
 //!
-//! Git redraws a line for each percent; one of them is passed on for each tenth. Control characters, which may
-//! come from the other side, are taken out. What was said last is kept for the explanation of a failure.
+//! Git redraws a line for each percent and lists every branch it has fetched; of a phase only its end is passed on,
+//! and of the list nothing. Control characters, which may come from the other side, are taken out. What was said last
+//! is kept for the explanation of a failure.
 
 use std::collections::VecDeque;
 
@@ -16,8 +17,6 @@ pub(super) struct Lines {
     line: Vec<u8>,
     /// A carriage return was seen: the line is redrawn, or ends here as SSH ends lines.
     returned: bool,
-    /// The phase that is being redrawn and the tenth it has reached.
-    redrawn: Option<(String, u32)>,
     tail: VecDeque<String>,
 }
 
@@ -42,42 +41,35 @@ impl Lines {
         self.finish(true, say);
     }
 
-    /// What was said last, without what was redrawn.
+    /// What Git wrote last, without what was redrawn.
     pub(super) fn into_tail(self) -> String {
         Vec::from(self.tail).join("\n")
     }
 
     fn finish(&mut self, whole: bool, say: &mut dyn FnMut(String)) {
         let line = clean(&std::mem::take(&mut self.line));
-        if line.is_empty() || !(whole || self.reaches_a_new_tenth(&line)) {
+        if line.is_empty() || !whole {
             return;
         }
-        if whole {
-            self.redrawn = None;
-            self.tail.push_back(line.clone());
-            if self.tail.len() > TAIL_LINES_MAX {
-                self.tail.pop_front();
-            }
+        self.tail.push_back(line.clone());
+        if self.tail.len() > TAIL_LINES_MAX {
+            self.tail.pop_front();
         }
-        say(line);
-    }
-
-    fn reaches_a_new_tenth(&mut self, line: &str) -> bool {
-        let Some((phase, tenth)) = tenth(line) else { return false };
-        let news = self.redrawn.as_ref().is_none_or(|(known, reached)| known != phase || tenth > *reached);
-        if news {
-            self.redrawn = Some((phase.to_owned(), tenth));
+        if !(is_under_way(&line) || is_of_the_list(&line)) {
+            say(line);
         }
-        // The first and the last tenth are said by the lines before and after.
-        news && (1..10).contains(&tenth)
     }
 }
 
-/// `Receiving objects:  42% (21/50)` is the phase `Receiving objects` in its tenth 4.
-fn tenth(line: &str) -> Option<(&str, u32)> {
-    let (phase, rest) = line.rsplit_once(':')?;
-    let percent: u32 = rest.trim_start().split_once('%')?.0.parse().ok()?;
-    Some((phase, percent / 10))
+/// `Receiving objects:  42% (21/50)` is, with `, done.` behind it it is not: another line can end a redrawn one.
+fn is_under_way(line: &str) -> bool {
+    let percent = line.rsplit_once(':').and_then(|(_, rest)| rest.trim_start().split_once('%'));
+    percent.is_some_and(|(number, _)| number.parse::<u32>().is_ok()) && !line.ends_with("done.")
+}
+
+/// ` * [new branch]      main       -> main`, below `From` and the address.
+fn is_of_the_list(line: &str) -> bool {
+    line.starts_with("From ") || (line.starts_with(' ') && line.contains(" -> "))
 }
 
 fn clean(line: &[u8]) -> String {
@@ -117,14 +109,24 @@ mod tests {
     }
 
     #[test]
-    fn a_redrawn_line_is_said_once_for_each_tenth() {
+    fn a_phase_is_said_once_when_it_ends() {
         let redrawn: String = (0..=100).map(|n| format!("Receiving objects: {n:3}% ({n}/100)\r")).collect();
+        let broken = "Receiving objects:  92% (92/100)\n";
 
-        let (said, tail) = lines_of(&[&redrawn, "Receiving objects: 100% (100/100), done.\n"]);
+        let (said, tail) = lines_of(&[&redrawn, broken, "Receiving objects: 100% (100/100), done.\n"]);
 
-        assert_eq!(said.len(), 10, "{said:?}");
-        assert_eq!(said[0], "Receiving objects:  10% (10/100)");
-        assert_eq!(tail, "Receiving objects: 100% (100/100), done.");
+        assert_eq!(said, ["Receiving objects: 100% (100/100), done."]);
+        assert_eq!(tail.lines().last(), Some("Receiving objects: 100% (100/100), done."));
+    }
+
+    #[test]
+    fn the_list_of_fetched_branches_is_kept_but_not_said() {
+        let list = "From https://host.example/shop\n * [new branch]      main       -> main\n   1..2  a -> a\n";
+
+        let (said, tail) = lines_of(&[list, "warning: a -> b\n"]);
+
+        assert_eq!(said, ["warning: a -> b"]);
+        assert_eq!(tail.lines().count(), 4);
     }
 
     #[test]

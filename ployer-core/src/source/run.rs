@@ -92,10 +92,24 @@ impl Run {
 
     /// The same, looking at what grows from time to time.
     pub(super) fn git_watched(&self, call: Call, watch: &dyn Fn() -> Result<(), Trouble>) -> Result<Vec<u8>, Trouble> {
+        self.complete(call, watch, &mut |line| self.say(line))
+    }
+
+    /// The same for a question, to which a failure is an answer: nothing of it is said.
+    pub(super) fn ask_git(&self, call: Call) -> Result<Vec<u8>, Trouble> {
+        self.complete(call, &|| Ok(()), &mut |_| {})
+    }
+
+    fn complete(
+        &self,
+        call: Call,
+        watch: &dyn Fn() -> Result<(), Trouble>,
+        say: &mut dyn FnMut(String),
+    ) -> Result<Vec<u8>, Trouble> {
         self.wanted.check()?;
         let name = call.name;
         let mut group = Group::start(call, &self.wanted, &self.lock)?;
-        let output = group.follow(self, watch)?;
+        let output = group.follow(watch, say)?;
         let status = group.reap().map_err(Trouble::NoGit)?;
         if status.success() {
             return Ok(output.stdout);
@@ -138,7 +152,11 @@ impl<'a> Group<'a> {
     }
 
     /// Takes the output until there is no more, or until the call has ended.
-    fn follow(&mut self, run: &Run, watch: &dyn Fn() -> Result<(), Trouble>) -> Result<Output, Trouble> {
+    fn follow(
+        &mut self,
+        watch: &dyn Fn() -> Result<(), Trouble>,
+        say: &mut dyn FnMut(String),
+    ) -> Result<Output, Trouble> {
         let mut stdout = Pipe::new(self.child.stdout.take().map(OwnedFd::from)).map_err(Trouble::NoGit)?;
         let mut stderr = Pipe::new(self.child.stderr.take().map(OwnedFd::from)).map_err(Trouble::NoGit)?;
         let mut output = Output::default();
@@ -146,11 +164,11 @@ impl<'a> Group<'a> {
         for round in 1_u32.. {
             wait_for(&stdout, &stderr);
             stdout.read(&mut |bytes| output.stdout.extend_from_slice(bytes));
-            stderr.read(&mut |bytes| output.lines.take(bytes, &mut |line| run.say(line)));
+            stderr.read(&mut |bytes| output.lines.take(bytes, say));
             if exited || !(stdout.is_open() || stderr.is_open()) {
                 break;
             }
-            run.wanted.check()?;
+            self.wanted.check()?;
             if round.is_multiple_of(WATCH_ROUNDS) {
                 watch()?;
             }
@@ -160,7 +178,7 @@ impl<'a> Group<'a> {
             // What outlives the call may keep the pipes open: one more look, then no more.
             exited = self.has_exited();
         }
-        output.lines.end(&mut |line| run.say(line));
+        output.lines.end(say);
         Ok(output)
     }
 
