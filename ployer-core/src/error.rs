@@ -160,11 +160,13 @@ impl Error {
     /// `resource` of that name or id does not exist.
     pub fn not_found(resource: Resource, id: impl fmt::Display) -> Self {
         Self::new(ErrorKind::NotFound, format!("{resource} `{id}` does not exist"))
+            .with_hint("look at what is listed: it may have been removed, or be somebody else's")
     }
 
     /// `resource` of that name exists already.
     pub fn already_exists(resource: Resource, name: impl fmt::Display) -> Self {
         Self::new(ErrorKind::AlreadyExists, format!("{resource} `{name}` exists already"))
+            .with_hint("use the one that exists, or choose another name")
     }
 
     /// What is asked does not fit the present state, or somebody else was faster.
@@ -174,7 +176,7 @@ impl Error {
 
     /// A commit lost: `resource` was changed by somebody else since it was read.
     pub fn lost(resource: Resource, id: impl fmt::Display) -> Self {
-        Self::conflict(format!("{resource} `{id}` was changed meanwhile"))
+        Self::conflict(format!("{resource} `{id}` was changed meanwhile")).with_hint("look at it again, then repeat")
     }
 
     /// `field` is not acceptable for `reason`.
@@ -185,6 +187,7 @@ impl Error {
     /// The actor may not do `action`.
     pub fn forbidden(action: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Forbidden, format!("not allowed: {action}"))
+            .with_hint("ask an administrator, or whoever owns the application")
     }
 
     /// `service` does not answer.

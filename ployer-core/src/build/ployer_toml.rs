@@ -66,10 +66,14 @@ pub(super) struct PloyerToml {
 pub(super) fn parse(text: &str) -> Result<PloyerToml> {
     toml::from_str(text).map_err(|error| {
         let reason = error.message().trim_end();
-        let Some(span) = error.span() else { return Error::invalid("ployer.toml", reason) };
+        let Some(span) = error.span() else { return invalid(reason) };
         let (line, column) = place(text, span.start);
-        Error::invalid("ployer.toml", format!("line {line}, column {column}: {reason}"))
+        invalid(format!("line {line}, column {column}: {reason}"))
     })
+}
+
+fn invalid(reason: impl fmt::Display) -> Error {
+    Error::invalid("ployer.toml", reason).with_hint("correct the file in the source, then deploy again")
 }
 
 impl PloyerToml {
@@ -114,7 +118,7 @@ impl PloyerToml {
         let missing = |name: &&ProcessName| !procfile.processes.iter().any(|(known, _)| known == *name);
         if let Some(name) = self.processes.keys().find(missing) {
             let message = format!("the process `{name}` has no command, neither here nor in the Procfile");
-            return Err(Error::invalid("ployer.toml", message));
+            return Err(invalid(message));
         }
         let spec = |(name, command): &(ProcessName, Command)| {
             let process = self.processes.get(name).cloned().unwrap_or_default();

@@ -25,10 +25,13 @@ pub(super) fn parse(text: &str) -> Result<Procfile> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        add(&mut procfile, line)
-            .map_err(|reason| Error::invalid("Procfile", format!("line {}: {reason}", index + 1)))?;
+        add(&mut procfile, line).map_err(|reason| invalid(format!("line {}: {reason}", index + 1)))?;
     }
     Ok(procfile)
+}
+
+fn invalid(reason: String) -> Error {
+    Error::invalid("Procfile", reason).with_hint("write a line such as `web: python3 app.py` for each process type")
 }
 
 fn add(procfile: &mut Procfile, line: &str) -> Result<(), String> {

@@ -33,7 +33,8 @@ impl Ployer {
     /// Refuses a source, port or strategy that this installation cannot take.
     pub(super) async fn check_settings(&self, application: &Application, administers: bool) -> Result<()> {
         if application.port == Some(0) {
-            return Err(Error::invalid("port", "it must be 1 to 65535"));
+            return Err(Error::invalid("port", "it must be 1 to 65535")
+                .with_hint("leave it out: a process listens on the port that `PORT` names"));
         }
         self.check_source(application, administers)?;
         let server = self.server_of(application).await?;

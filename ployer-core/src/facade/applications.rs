@@ -277,7 +277,8 @@ impl Applications<'_> {
     async fn check_scale(&self, application: &Application, replicas: &BTreeMap<ProcessName, u32>) -> Result<()> {
         let most = self.0.settings().engine.replicas_max;
         if let Some((process, count)) = replicas.iter().find(|(_, count)| **count > most) {
-            return Err(Error::invalid("replicas", format!("{count} of `{process}` is more than {most}")));
+            return Err(Error::invalid("replicas", format!("{count} of `{process}` is more than {most}"))
+                .with_hint(format!("ask for {most} at most")));
         }
         let Some(active) = self.active(application).await? else { return Ok(()) };
         let Some(release) = self.0.store().release(active).await? else { return Ok(()) };

@@ -68,13 +68,16 @@ impl Deployments<'_> {
     /// # Errors
     ///
     /// `NotFound` if the application has no such release, `Conflict` if it never ran, its artifact is gone or it
-    /// serves already.
+    /// serves already, `Exhausted` if the queue is full.
     pub async fn rollback(&self, application: ApplicationId, how: Rollback) -> Result<DeploymentHandle> {
         let (ployer, how) = (self.0, &how);
         let id = DeploymentId::new(ployer.clock());
         let deployment = ployer
             .change(|| async move {
                 let application = ployer.application(application, Action::Deploy).await?;
+                let server = ployer.server_of(&application).await?;
+                ployer.check_processes(&application, &server).await?;
+                self.check_queue(&application).await?;
                 let mut release = self.rollback_target(&application, how).await?;
                 release.pinned_by = Some(id);
                 let kind = DeploymentKind::Rollback { release: release.id, env: how.env };
@@ -158,6 +161,10 @@ impl Deployments<'_> {
         let server = self.0.server_of(application).await?;
         self.0.check_strategy(application.build_strategy, &server).await?;
         self.0.check_processes(application, &server).await?;
+        self.check_queue(application).await
+    }
+
+    async fn check_queue(&self, application: &Application) -> Result<()> {
         let most = self.0.settings().engine.queue_max;
         if self.0.store().unfinished_deployments(application.id).await?.len() >= most {
             let message = format!("{most} deployments of application `{}` are waiting already", application.name);
@@ -267,7 +274,8 @@ enum Cancellable {
 fn cancellable(deployment: &Deployment) -> Result<Cancellable> {
     match deployment.status {
         DeploymentStatus::Running | DeploymentStatus::Failed | DeploymentStatus::Cancelled => {
-            Err(Error::conflict(format!("deployment `{}` has ended: {}", deployment.id, deployment.status)))
+            Err(Error::conflict(format!("deployment `{}` has ended: {}", deployment.id, deployment.status))
+                .with_hint("there is nothing left to cancel; roll back to return to an earlier release"))
         }
         DeploymentStatus::Queued => Ok(Cancellable::Waiting),
         _ if deployment.step >= Step::Switch => {

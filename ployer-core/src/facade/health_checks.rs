@@ -19,6 +19,7 @@ impl HealthChecks<'_> {
     /// `Invalid` if a number is out of its range.
     pub async fn set(&self, application: ApplicationId, new: NewHealthCheck) -> Result<HealthCheck> {
         let (ployer, new) = (self.0, &new);
+        ployer.application(application, Action::Configure).await?;
         check(new)?;
         let id = HealthCheckId::new(ployer.clock());
         ployer
@@ -79,7 +80,8 @@ fn check(new: &NewHealthCheck) -> Result<()> {
 fn within(field: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<()> {
     match range.contains(&value) {
         true => Ok(()),
-        false => Err(Error::invalid(field, format!("it must be {} to {}", range.start(), range.end()))),
+        false => Err(Error::invalid(field, format!("it must be {} to {}", range.start(), range.end()))
+            .with_hint("leave it out to have the default")),
     }
 }
 

@@ -44,3 +44,5 @@ pub use self::wait::{Deployed, DeploymentFailed, DeploymentHandle};
 
 #[cfg(test)]
 mod stand;
+#[cfg(test)]
+mod walk;

@@ -39,6 +39,7 @@ impl Users<'_> {
     /// `AlreadyExists` if the address is taken, `Forbidden` to everybody but the administrator.
     pub async fn create(&self, new: NewUser) -> Result<User> {
         let ployer = self.0;
+        ployer.allow(Action::Administer).await?;
         check_name(&new.name)?;
         let user = User::new(UserId::new(ployer.clock()), new.email, new.name, new.role, ployer.now());
         let user = &user;
@@ -107,7 +108,8 @@ fn plain_user() -> Role {
 
 fn check_name(name: &str) -> Result<()> {
     if name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err(Error::invalid("name", "it must have 200 characters at most, and no control character"));
+        return Err(Error::invalid("name", "it must have 200 characters at most, and no control character")
+            .with_hint("leave it out, or give a short name"));
     }
     Ok(())
 }

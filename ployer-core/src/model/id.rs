@@ -38,7 +38,8 @@ macro_rules! ids {
             type Err = Error;
 
             fn from_str(text: &str) -> Result<Self, Error> {
-                Uuid::parse_str(text).map(Self).map_err(|_| Error::invalid($field, "it is not a UUID"))
+                let refused = || Error::invalid($field, "it is not a UUID").with_hint("give the id as it was answered");
+                Uuid::parse_str(text).map(Self).map_err(|_| refused())
             }
         }
 
@@ -108,5 +109,6 @@ mod tests {
         let error = "shop".parse::<ApplicationId>().unwrap_err();
 
         assert_eq!(error.to_string(), "application id is not valid: it is not a UUID");
+        assert_eq!((error.field(), error.hint().is_some()), (Some("application id"), true));
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 macro_rules! names {
-    ($($(#[doc = $doc:literal])+ $name:ident, $field:literal, $check:expr;)+) => {$(
+    ($($(#[doc = $doc:literal])+ $name:ident, $field:literal, $check:expr, $hint:literal;)+) => {$(
         $(#[doc = $doc])+
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -29,7 +29,7 @@ macro_rules! names {
 
             fn from_str(text: &str) -> Result<Self, Error> {
                 let check: fn(&str) -> Result<String, &'static str> = $check;
-                check(text).map(Self).map_err(|reason| Error::invalid($field, reason))
+                check(text).map(Self).map_err(|reason| Error::invalid($field, reason).with_hint($hint))
             }
         }
 
@@ -58,27 +58,27 @@ macro_rules! names {
 names! {
     /// An application's name: one DNS label of 1 to 63 characters (RFC 1123), because it becomes a host name and a
     /// container name.
-    AppName, "application name", label;
+    AppName, "application name", label, "choose a name such as `shop` or `shop-2`";
     /// A process type (`web`, `worker`): one DNS label of 1 to 63 characters.
-    ProcessName, "process type", label;
+    ProcessName, "process type", label, "choose a name such as `web` or `mail-worker`";
     /// A persistent directory's name: one DNS label of 1 to 63 characters.
-    VolumeName, "volume name", label;
+    VolumeName, "volume name", label, "choose a name such as `uploads`";
     /// A server's name: 1 to 100 printable characters.
-    ServerName, "server name", server_name;
+    ServerName, "server name", server_name, "choose a short name such as `local`";
     /// A branch or tag, as `git check-ref-format` allows it, 1 to 255 bytes.
-    BranchName, "branch", branch;
+    BranchName, "branch", branch, "give a branch or tag as `git branch` or `git tag` lists it";
     /// A commit: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits, kept in lower case.
-    CommitSha, "commit", commit;
+    CommitSha, "commit", commit, "`git rev-parse HEAD` prints it";
     /// A host name: DNS labels (RFC 1123) of 253 characters at most, kept in lower case.
-    DomainName, "domain", domain;
+    DomainName, "domain", domain, "give a host name alone, such as `shop.example.com`";
     /// The name of an environment variable: letters, digits and `_`, not beginning with a digit, 1 to 255 bytes.
-    EnvKey, "variable name", env_key;
+    EnvKey, "variable name", env_key, "choose a name such as `DATABASE_URL`";
     /// A path inside a repository: relative, without `..`, 1 to 1,024 bytes, kept without `./` and `/` at its ends.
-    RepoPath, "path", repo_path;
+    RepoPath, "path", repo_path, "give a path from the top of the repository, such as `apps/shop`";
     /// The path of a request: begins with `/`, without white space, 1 to 2,048 bytes.
-    RequestPath, "path", request_path;
+    RequestPath, "path", request_path, "give a path such as `/healthz`";
     /// An e-mail address: something before and after one `@`, 3 to 254 bytes, kept in lower case.
-    Email, "email", email;
+    Email, "email", email, "give an address such as `ann@example.com`";
 }
 
 impl ProcessName {
@@ -202,11 +202,13 @@ fn request_path(text: &str) -> Result<String, &'static str> {
 }
 
 fn email(text: &str) -> Result<String, &'static str> {
+    // Lower case may be longer, so that is what is measured.
+    let text = text.to_lowercase();
     if text.len() < 3 || text.len() > 254 || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("it is not an address");
     }
     match text.split_once('@') {
-        Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@') => Ok(text.to_lowercase()),
+        Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@') => Ok(text),
         _ => Err("it is not an address: `name@host`"),
     }
 }
@@ -216,6 +218,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn names_that_become_host_names_are_one_dns_label() {
@@ -255,7 +258,86 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_name_that_is_refused_says_which_why_and_what_would_do() {
+        macro_rules! refused { ($($name:ty, $field:literal, $bad:expr;)*) => {$(
+            let error = $bad.parse::<$name>().unwrap_err();
+            assert_eq!((error.kind(), error.field()), (ErrorKind::Invalid, Some($field)));
+            assert!(error.to_string().starts_with(concat!($field, " is not valid: ")), "{error}");
+            assert!(error.hint().is_some(), "{error}");
+            let json = serde_json::to_string(&$bad).unwrap();
+            assert!(serde_json::from_str::<$name>(&json).is_err(), "{json}");
+        )*} }
+        refused! {
+            AppName, "application name", "Shop";
+            ProcessName, "process type", "we_b";
+            VolumeName, "volume name", "../up";
+            ServerName, "server name", " \t";
+            BranchName, "branch", "--all";
+            CommitSha, "commit", "abc123";
+            DomainName, "domain", "127.0.0.1";
+            EnvKey, "variable name", "1A=";
+            RepoPath, "path", "a/../../b";
+            RequestPath, "path", "health";
+            Email, "email", "a@b@c";
+        }
+    }
+
+    #[test]
+    fn names_have_an_end() {
+        let long = |unit: &str, count| unit.repeat(count);
+        assert!(long("a", 256).parse::<BranchName>().is_err() && long("a", 255).parse::<BranchName>().is_ok());
+        assert!(long("A", 256).parse::<EnvKey>().is_err() && long("A", 255).parse::<EnvKey>().is_ok());
+        assert!(long("a.", 127).parse::<DomainName>().is_ok() && long("a.", 128).parse::<DomainName>().is_err());
+        assert!(long("a", 1_025).parse::<RepoPath>().is_err() && long("a", 1_024).parse::<RepoPath>().is_ok());
+        assert!(format!("/{}", long("a", 2_048)).parse::<RequestPath>().is_err());
+        assert!(long("ä", 101).parse::<ServerName>().is_err() && long("ä", 100).parse::<ServerName>().is_ok());
+        assert!(format!("{}@b", long("İ", 126)).parse::<Email>().is_err(), "its lower case is longer");
+    }
+
     proptest! {
+        #[test]
+        fn what_is_nearly_a_name_is_refused_or_keeps_the_rules_of_its_place(
+            text in "[a-zA-Z0-9_.:/@~^*?{}\\\\ -]{0,80}|(\\.{0,2}/){0,4}[a-z.]{0,8}|([a-z0-9-]{1,8}\\.){0,9}[a-z0-9.]{0,4}",
+        ) {
+            if let Ok(name) = text.parse::<AppName>() {
+                prop_assert!(name.as_str().len() <= 63 && name.as_str().parse::<DomainName>().is_ok() | name.as_str().bytes().all(|b| b.is_ascii_digit()));
+            }
+            if let Ok(name) = text.parse::<DomainName>() {
+                prop_assert!(name.as_str().parse::<std::net::IpAddr>().is_err());
+                prop_assert!(name.as_str().split('.').all(|part| (1..=63).contains(&part.len())));
+                prop_assert_eq!(name.as_str().to_ascii_lowercase(), name.as_str());
+            }
+            if let Ok(path) = text.parse::<RepoPath>() {
+                let plain = |part| matches!(part, std::path::Component::Normal(_));
+                prop_assert!(std::path::Path::new(path.as_str()).components().all(plain));
+            }
+            if let Ok(key) = text.parse::<EnvKey>() {
+                prop_assert!(!key.as_str().contains(['=', '\0']) && !key.as_str().starts_with(|c: char| c.is_ascii_digit()));
+            }
+            if let Ok(branch) = text.parse::<BranchName>() {
+                let text = branch.as_str();
+                prop_assert!(!text.contains([' ', '~', '^', ':', '?', '*', '[', '\\']) && !text.contains("..") && !text.contains("//"));
+            }
+            if let Ok(path) = text.parse::<RequestPath>() {
+                prop_assert!(path.as_str().starts_with('/') && !path.as_str().contains(' '));
+            }
+        }
+
+        #[test]
+        fn every_name_made_by_the_rules_is_taken(
+            label in "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+            key in "[A-Za-z_][A-Za-z0-9_]{0,40}",
+            sha in "[0-9a-fA-F]{40}",
+            branch in "[a-z0-9]{1,8}(/[a-z0-9_-]{1,8}){0,4}",
+        ) {
+            prop_assert!(label.parse::<AppName>().is_ok() && label.parse::<ProcessName>().is_ok());
+            prop_assert!(format!("{label}.example").parse::<DomainName>().is_ok());
+            prop_assert!(key.parse::<EnvKey>().is_ok() && branch.parse::<BranchName>().is_ok());
+            prop_assert!(branch.parse::<RepoPath>().is_ok());
+            prop_assert_eq!(sha.parse::<CommitSha>().unwrap().short().len(), 7);
+        }
+
         #[test]
         fn whatever_is_accepted_is_accepted_again_unchanged(text in "\\PC{0,80}") {
             macro_rules! stable { ($($name:ty),*) => {$(

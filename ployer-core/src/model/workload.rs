@@ -44,7 +44,8 @@ impl FromStr for ReplicaName {
     fn from_str(text: &str) -> Result<Self, Error> {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if text.is_empty() || text.len() > 200 || text.starts_with('-') || !text.bytes().all(fits) {
-            return Err(Error::invalid("replica", "it is not a name that Ployer gives"));
+            return Err(Error::invalid("replica", "it is not a name that Ployer gives")
+                .with_hint("give the name of a replica as it is listed"));
         }
         Ok(Self(text.to_owned()))
     }
