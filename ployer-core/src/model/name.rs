@@ -332,7 +332,8 @@ mod tests {
             branch in "[a-z0-9]{1,8}(/[a-z0-9_-]{1,8}){0,4}",
         ) {
             prop_assert!(label.parse::<AppName>().is_ok() && label.parse::<ProcessName>().is_ok());
-            prop_assert!(format!("{label}.example").parse::<DomainName>().is_ok());
+            let host = label.clone() + ".example";
+            prop_assert!(host.parse::<DomainName>().is_ok());
             prop_assert!(key.parse::<EnvKey>().is_ok() && branch.parse::<BranchName>().is_ok());
             prop_assert!(branch.parse::<RepoPath>().is_ok());
             prop_assert_eq!(sha.parse::<CommitSha>().unwrap().short().len(), 7);

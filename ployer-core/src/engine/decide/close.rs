@@ -84,7 +84,7 @@ impl Decision<'_> {
     }
 
     /// Lets go of the release that a rollback had pinned.
-    fn unpin(&mut self, deployment: DeploymentId) {
+    pub(super) fn unpin(&mut self, deployment: DeploymentId) {
         let pinned = self.facts.releases.values().find(|release| release.pinned_by == Some(deployment));
         if let Some(id) = pinned.map(|release| release.id) {
             self.set_release(id, |release| release.pinned_by = None);

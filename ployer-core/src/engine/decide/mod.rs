@@ -12,6 +12,8 @@ mod decision;
 mod exits;
 mod jobs;
 mod plan;
+#[cfg(test)]
+mod puppet;
 pub(crate) mod queue;
 mod recovery;
 mod retire;
@@ -19,6 +21,8 @@ mod rollout;
 mod route;
 pub(crate) mod seen;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod walk;
 

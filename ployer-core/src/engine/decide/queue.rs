@@ -76,6 +76,7 @@ impl Decision<'_> {
             row.finished_at = Some(now);
             row.cancel.get_or_insert(Cancel { by: Actor::System, at: now, reason });
         });
+        self.unpin(id);
     }
 
     /// Turns back the operation where a wish to cancel, a stop, a deletion or a rollback came before its intent.

@@ -275,3 +275,138 @@ fn kept(replicas: &Replicas, stopped: &BTreeSet<ReplicaName>) -> Replicas {
     };
     replicas.iter().map(|(name, wanted)| (name.clone(), mode(name, wanted))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::model::{ProcessName, ReleaseId};
+
+    fn replicas(release: ReleaseId, web: u32, workers: u32, passed: bool) -> Replicas {
+        let one = |process: &str, index: u32| {
+            let process: ProcessName = process.parse().unwrap();
+            let address = process.is_web().then(|| format!("127.0.0.1:{}", 20_000 + index).parse().unwrap());
+            let name = ReplicaName::new(&"shop".parse().unwrap(), release, &process, index);
+            (name, Wanted { release, process, index, address, mode: Mode::Run, passed })
+        };
+        (1..=web).map(|index| one("web", index)).chain((1..=workers).map(|index| one("worker", index))).collect()
+    }
+
+    fn route(replicas: &Replicas) -> WantedRoute {
+        let web = Desired { replicas: replicas.clone(), ..Desired::default() }.web();
+        if web.is_empty() { WantedRoute::Nowhere } else { WantedRoute::Replicas(web) }
+    }
+
+    /// Every change of up to two replicas of `web` and one worker, start-first and as hold and switch.
+    fn changes() -> Vec<Change> {
+        let mut changes = Vec::new();
+        for case in 0..(3 * 2 * 3 * 2) {
+            let (old_web, old_workers, new_web, new_workers) = (case % 3, case / 3 % 2, case / 6 % 3, case / 18);
+            let old = replicas(ReleaseId::new(&SystemClock), old_web, old_workers, true);
+            let new = replicas(ReleaseId::new(&SystemClock), new_web, new_workers, false);
+            let hold = HoldPlan { until: Timestamp::MAX, turn_back_at: None };
+            let holds: &[Option<HoldPlan>] = if old_web > 0 && new_web > 0 { &[None, Some(hold)] } else { &[None] };
+            for hold in holds {
+                let (before, after) = (route(&old), route(&new));
+                let keep = Replicas::new();
+                changes.push(Change { keep, old: old.clone(), new: new.clone(), before, after, hold: *hold });
+            }
+        }
+        changes
+    }
+
+    fn rollout(change: &Change) -> Rollout {
+        Rollout {
+            phases: phases(change, &Deadlines::default()),
+            at: 0,
+            new: names(&change.new),
+            after: change.at_rest(),
+            before: Desired { replicas: change.old.clone(), route: change.before.clone() },
+            turn_back_at: None,
+            back: false,
+        }
+    }
+
+    fn routed(desired: &Desired) -> BTreeSet<ReplicaName> {
+        match &desired.route {
+            WantedRoute::Replicas(names) => names.clone(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// What is wrong with going through `phases` from `before`, with `ready` already ready.
+    fn wrong(before: &Desired, phases: &[Phase], mut ready: BTreeSet<ReplicaName>) -> Option<String> {
+        let mut last = before.clone();
+        for (at, phase) in phases.iter().enumerate() {
+            let now = routed(&phase.desired);
+            for name in &now {
+                let runs = phase.desired.replicas.get(name).is_some_and(|wanted| wanted.mode == Mode::Run);
+                if !runs || !ready.contains(name) {
+                    return Some(format!("phase {at} routes to {name}, which is not ready"));
+                }
+            }
+            for name in routed(&last).difference(&now) {
+                let runs = phase.desired.replicas.get(name).is_some_and(|wanted| wanted.mode == Mode::Run);
+                if !runs {
+                    return Some(format!("phase {at} ends {name} before the route without it was read back"));
+                }
+            }
+            let keeps_last = now.is_empty() && !routed(&last).is_empty();
+            if keeps_last && !matches!(phase.desired.route, WantedRoute::Hold { .. } | WantedRoute::Nowhere) {
+                return Some(format!("phase {at} takes the last replica from the route"));
+            }
+            let stopped = phase.desired.replicas.iter().filter(|(_, wanted)| wanted.mode == Mode::Kept);
+            for (name, _) in stopped {
+                ready.remove(name);
+            }
+            if let Until::Ready(names) = &phase.until {
+                ready.extend(names.iter().cloned());
+            }
+            last = phase.desired.clone();
+        }
+        None
+    }
+
+    #[test]
+    fn invariant_1_no_phase_routes_to_what_is_not_ready_or_ends_what_is_routed() {
+        for change in changes() {
+            let rollout = rollout(&change);
+
+            assert_eq!(wrong(&rollout.before, &rollout.phases, names(&change.old)), None, "{:#?}", rollout.phases);
+        }
+    }
+
+    #[test]
+    fn invariant_2_old_replicas_are_kept_until_the_last_phase_is_over() {
+        for change in changes() {
+            for phase in rollout(&change).phases {
+                assert!(change.old.keys().all(|name| phase.desired.replicas.contains_key(name)));
+            }
+        }
+    }
+
+    #[test]
+    fn invariant_1_holds_on_the_way_back_from_every_phase() {
+        for change in changes() {
+            let there = rollout(&change);
+            for at in 0..there.phases.len() {
+                let present = Rollout { at, ..there.clone() };
+                let desired = &present.phase().desired;
+                let runs = |name: &&ReplicaName| desired.replicas[*name].mode == Mode::Run;
+                let passed = there.phases[..at].iter().filter_map(|phase| match &phase.until {
+                    Until::Ready(names) => Some(names.clone()),
+                    _ => None,
+                });
+                let mut ready: BTreeSet<ReplicaName> = passed.flatten().collect();
+                ready.extend(change.old.keys().filter(runs).cloned());
+
+                let back = phases_back(&present, Timestamp::UNIX_EPOCH, &Deadlines::default());
+
+                assert_eq!(wrong(desired, &back, ready), None, "from phase {at}: {back:#?}");
+                let last = back.last().unwrap();
+                assert_eq!(last.desired, there.before);
+                assert!(back.iter().all(|phase| phase.late == Late::GoOn));
+            }
+        }
+    }
+}
