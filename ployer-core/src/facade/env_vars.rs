@@ -11,7 +11,8 @@ use super::Ployer;
 use crate::access::Action;
 use crate::error::{Error, ErrorKind, Resource, Result};
 use crate::model::{
-    ApplicationId, EnvKey, EnvVar, EventKind, Key, NewEvent, Secret, SecretScope, SecretVersion, Version,
+    ApplicationId, EnvKey, EnvVar, EventKind, Key, NewEvent, Release, ReleaseState, Secret, SecretScope, SecretVersion,
+    Version,
 };
 use crate::store::Commit;
 
@@ -165,7 +166,8 @@ impl EnvVars<'_> {
             return Ok(());
         }
         let releases = store.releases(application).await?;
-        let named = releases.iter().any(|release| release.env.values().any(|named| *named == version));
+        let is_kept = |release: &&Release| release.state != ReleaseState::Collected;
+        let named = releases.iter().filter(is_kept).any(|release| release.env.values().any(|named| *named == version));
         if named { Ok(()) } else { self.0.shared.parts.secrets.purge(version).await }
     }
 }

@@ -35,17 +35,29 @@ impl Decision<'_> {
     }
 
     fn name_collections(&mut self) {
-        let facts = self.facts;
-        for release in facts.releases.values() {
+        for release in self.facts.releases.values() {
             if release.state == ReleaseState::Collecting && !self.seen.collected.contains(&release.id) {
-                let others = || facts.releases.values().filter(|other| other.id != release.id);
-                let shared = others().any(|other| other.artifact == release.artifact);
-                let used: BTreeSet<SecretVersion> =
-                    others().flat_map(|other| other.env.values()).chain(facts.env.values()).copied().collect();
+                let shared = self.others(release).any(|other| other.artifact == release.artifact);
+                let used: BTreeSet<SecretVersion> = self
+                    .others(release)
+                    .flat_map(|other| other.env.values())
+                    .chain(self.facts.env.values())
+                    .copied()
+                    .collect();
                 let secrets = release.env.values().filter(|version| !used.contains(version)).copied().collect();
                 self.act(Action::Collect { release: release.id, shared, secrets });
             }
         }
+    }
+
+    /// The releases that outlive `release`: what is gone, or marked and older, needs nothing any more.
+    fn others(&self, release: &Release) -> impl Iterator<Item = &Release> {
+        let id = release.id;
+        self.facts.releases.values().filter(move |other| match other.state {
+            ReleaseState::Made | ReleaseState::Ran | ReleaseState::Discarded => other.id != id,
+            ReleaseState::Collecting => other.id > id,
+            ReleaseState::Collected => false,
+        })
     }
 
     fn next_to_collect(&self) -> Option<ReleaseId> {
@@ -92,5 +104,80 @@ impl Decision<'_> {
         let application = &self.facts.application;
         self.change(Change::Delete(Key::Application(application.id), application.version));
         self.event(EventKind::ApplicationDeleted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::puppet::Puppet;
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::model::{DeploymentKind, RollbackEnv};
+
+    fn deploy_later(shop: &mut Puppet) -> ReleaseId {
+        shop.now = shop.now.checked_add(Duration::from_secs(1)).unwrap();
+        shop.deployed().into()
+    }
+
+    #[test]
+    fn a_value_goes_with_the_last_release_that_names_it() {
+        let mut shop = Puppet::new();
+        let (old, new) = (SecretVersion::new(&SystemClock), SecretVersion::new(&SystemClock));
+        shop.facts.env.insert("TOKEN".parse().unwrap(), old);
+        deploy_later(&mut shop);
+        deploy_later(&mut shop);
+        shop.facts.env.insert("TOKEN".parse().unwrap(), new);
+
+        for _ in 0..7 {
+            deploy_later(&mut shop);
+        }
+
+        let purged = shop.collected.iter().flat_map(|(_, _, secrets)| secrets.clone()).collect::<Vec<_>>();
+        assert_eq!(purged, [old], "once, and only what nothing names any more");
+    }
+
+    #[test]
+    fn an_artifact_goes_with_the_last_release_that_has_it() {
+        let mut shop = Puppet::new();
+        let first = deploy_later(&mut shop);
+        deploy_later(&mut shop);
+        shop.now = shop.now.checked_add(Duration::from_secs(1)).unwrap();
+        let env = RollbackEnv::Current;
+        let copy: ReleaseId = shop.queue_kind(DeploymentKind::Rollback { release: first, env }).into();
+        shop.settle();
+
+        for _ in 0..8 {
+            deploy_later(&mut shop);
+        }
+
+        let shared = |of| shop.collected.iter().find(|(release, ..)| *release == of).map(|(_, shared, _)| *shared);
+        assert_eq!((shared(first), shared(copy)), (Some(true), Some(false)));
+    }
+
+    #[test]
+    fn of_two_releases_that_go_at_once_one_takes_what_they_share_along() {
+        let mut shop = Puppet::new();
+        let value = SecretVersion::new(&SystemClock);
+        shop.facts.env.insert("TOKEN".parse().unwrap(), value);
+        let first = deploy_later(&mut shop);
+        deploy_later(&mut shop);
+        let env = RollbackEnv::Current;
+        let copy: ReleaseId = shop.queue_kind(DeploymentKind::Rollback { release: first, env }).into();
+        shop.settle();
+        shop.facts.env.clear();
+        deploy_later(&mut shop);
+        let other = deploy_later(&mut shop);
+        shop.facts.releases.retain(|id, _| [first, copy, other].contains(id));
+        for id in [first, copy] {
+            shop.facts.releases.get_mut(&id).unwrap().state = ReleaseState::Collecting;
+        }
+
+        shop.settle();
+
+        let taken: Vec<_> = shop.collected.iter().filter(|(_, shared, _)| !shared).map(|(id, ..)| *id).collect();
+        let purged: Vec<_> = shop.collected.iter().flat_map(|(_, _, secrets)| secrets.clone()).collect();
+        assert_eq!((taken, purged), (vec![copy], vec![value]));
     }
 }

@@ -73,7 +73,20 @@ impl Decision<'_> {
         }
     }
 
+    /// What a source asks for has the bound that a person has too.
+    fn too_many(&self, built: &Built) -> Option<Failure> {
+        let most = self.ground.settings.engine.replicas_max;
+        let process = built.spec.processes.iter().find(|process| process.replicas > most)?;
+        let mut failure =
+            Failure::new(Step::Build, format!("`{}` asks for {} replicas", process.name, process.replicas));
+        failure.hint = Some(format!("ask for {most} at most"));
+        Some(failure)
+    }
+
     fn built(&mut self, deployment: DeploymentId, built: Built) {
+        if let Some(failure) = self.too_many(&built) {
+            return self.turn_back(Outcome::Failed(failure));
+        }
         let reused_from = built.reused_from;
         let application = &self.facts.application;
         let mut release = Release::new(deployment, application.id, application.name.clone(), built, self.now);

@@ -15,7 +15,7 @@ use crate::model::{
     Actor, Application, ApplicationId, Artifact, BuildCache, Built, Change, Command, CommitInfo, Deployment,
     DeploymentId, DeploymentKind, DeploymentStatus, EventKind, Exit, InFlight, InstanceId, NewApplication, Owner,
     ProcessName, ProcessSpec, Record, ReleaseId, ReleaseSpec, ReplicaName, ReplicaSeen, ReplicaState, Revision,
-    Rollout, ServerId, Step, Target, VolumeMount, Wanted,
+    Rollout, SecretVersion, ServerId, Step, Target, VolumeMount, Wanted,
 };
 
 /// One application in a world that obeys.
@@ -38,6 +38,8 @@ pub(super) struct Puppet {
     pub(super) exits: BTreeSet<ReleaseId>,
     /// Every kind of action that was performed, in order.
     pub(super) performed: Vec<String>,
+    /// Releases that were collected: whether the artifact stayed, and which values went.
+    pub(super) collected: Vec<(ReleaseId, bool, BTreeSet<SecretVersion>)>,
     revision: u64,
 }
 
@@ -71,6 +73,7 @@ impl Puppet {
             never_ready: BTreeSet::new(),
             exits: BTreeSet::new(),
             performed: Vec::new(),
+            collected: Vec::new(),
             revision: 0,
         }
     }
@@ -239,7 +242,8 @@ impl Puppet {
             Action::Discard { deployment, .. } => {
                 self.seen.discarded.insert(deployment);
             }
-            Action::Collect { release, .. } => {
+            Action::Collect { release, shared, secrets } => {
+                self.collected.push((release, shared, secrets));
                 self.seen.collected.insert(release);
             }
             Action::Forget { .. } => self.seen.forgotten = true,

@@ -195,6 +195,46 @@ fn each_failure_before_the_switch_leaves_the_old_version_serving() {
 }
 
 #[test]
+fn a_job_that_takes_too_long_fails_by_its_deadline_naming_it() {
+    for (kind, step, deadline) in [
+        ("checkout", Step::Checkout, 5 * MINUTE),
+        ("build", Step::Build, 30 * MINUTE),
+        ("release command", Step::ReleaseCommand, 10 * MINUTE),
+    ] {
+        let mut shop = Puppet::new();
+        shop.spec.release_command = Some(crate::model::Command(vec!["migrate".to_owned()]));
+        let first = shop.deployed();
+        shop.stuck.insert(kind);
+        let second = shop.queue();
+        shop.settle();
+
+        shop.pass(deadline - Duration::from_secs(1));
+        assert!(!shop.status(second).is_final(), "{kind} has a second left");
+        shop.pass(Duration::from_secs(2));
+        shop.settle();
+
+        assert_eq!(shop.status(second), DeploymentStatus::Failed, "{kind}");
+        let failure = shop.row(second).failure.clone().unwrap();
+        assert_eq!(failure.step, step);
+        assert!(failure.cause.contains(&format!("{} s", deadline.as_secs())), "{}", failure.cause);
+        assert_eq!(shop.routed(), [first.into()].into(), "{kind}");
+    }
+}
+
+#[test]
+fn a_source_that_asks_for_too_many_replicas_fails_before_any_starts() {
+    let mut shop = Puppet::new();
+    shop.spec.processes[0].replicas = shop.ground.settings.engine.replicas_max + 1;
+
+    let id = shop.queue();
+    shop.settle();
+
+    assert_eq!(shop.status(id), DeploymentStatus::Failed);
+    assert!(shop.row(id).failure.as_ref().unwrap().hint.is_some());
+    assert!(shop.facts.releases.is_empty() && shop.running().is_empty());
+}
+
+#[test]
 fn a_switch_that_nobody_confirms_is_turned_back() {
     let mut shop = Puppet::new();
     let first = shop.deployed();
