@@ -6,6 +6,7 @@
 //! this one.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ use crate::store::Store;
 use crate::store::sql::SqlStore;
 
 /// Builds a [`Ployer`]. Everything has a default but the data directory, and that is needed only by defaults.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use = "nothing is opened before `build`"]
 pub struct PloyerBuilder {
     data_dir: Option<PathBuf>,
@@ -54,6 +55,18 @@ pub struct PloyerBuilder {
     source: Option<Arc<dyn Source>>,
     probe: Option<Arc<dyn Probe>>,
     clock: Option<Arc<dyn Clock>>,
+}
+
+/// Of the environment only the names: a value may be a password, as that of a proxy's address.
+impl fmt::Debug for PloyerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PloyerBuilder")
+            .field("data_dir", &self.data_dir)
+            .field("settings", &self.settings)
+            .field("holder", &self.holder)
+            .field("environment", &self.environment.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 impl PloyerBuilder {
@@ -344,6 +357,36 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::facade::stand::Still;
     use crate::store::memory::MemoryStore;
+
+    #[cfg(feature = "process")]
+    #[test]
+    fn no_value_that_was_handed_in_shows_in_debug_output() {
+        const PLANTED: &str = "hunter2-planted-hunter2";
+        let dir = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let secret = || crate::model::Secret::from(PLANTED);
+        let variable = ("https_proxy".to_owned(), format!("http://user:{PLANTED}@host"));
+        let key: [u8; 32] = std::array::from_fn(|at| PLANTED.as_bytes()[at % PLANTED.len()]);
+        let builder = Ployer::builder().environment([variable.clone()]).secret_key(MasterKey::from_bytes(key));
+        let mut process = ProcessConfig::new(dir.path(), InstanceId::new(&SystemClock), secret(), clock.clone());
+        process.environment.extend([variable.clone()]);
+        let mut git = GitConfig::new(dir.path(), clock);
+        git.env.push((variable.0.into(), variable.1.into()));
+        let source = GitSource::open(git.clone()).unwrap();
+
+        let shown = [
+            format!("{builder:?}"),
+            format!("{process:?}"),
+            format!("{git:?} {source:?}"),
+            format!("{:?}", crate::facade::NewVariable::new(PLANTED)),
+            format!("{:?}", secret()),
+        ];
+
+        for text in shown {
+            assert!(!text.contains(PLANTED) && !text.contains("104, 117, 110"), "{text}");
+        }
+        assert!(format!("{builder:?}").contains("https_proxy"), "the name helps");
+    }
 
     #[tokio::test]
     async fn a_runtime_and_a_proxy_that_cannot_meet_are_refused() {

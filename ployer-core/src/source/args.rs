@@ -5,6 +5,7 @@
 //! machine or of its users is read. Running a call is `run`; what its failures mean is `failure`.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::config::SourceSettings;
@@ -14,7 +15,7 @@ use crate::model::{BranchName, CommitSha, RepoPath, Transport};
 const HEAD: &str = "refs/ployer/head";
 
 /// Builds the calls of `git`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Git {
     path_env: OsString,
     /// An empty folder of ours: no tool finds settings in it.
@@ -24,13 +25,32 @@ pub(super) struct Git {
 }
 
 /// One call of `git`: what is run, where, and in which environment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Call {
     /// The command, for messages.
     pub(super) name: &'static str,
     pub(super) args: Vec<OsString>,
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) directory: PathBuf,
+}
+
+/// The names of variables: a value may be a password, as that of a proxy's address.
+pub(super) fn names(variables: &[(OsString, OsString)]) -> Vec<&OsStr> {
+    variables.iter().map(|(name, _)| name.as_os_str()).collect()
+}
+
+impl fmt::Debug for Git {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Git").field("extra_env", &names(&self.extra_env)).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, args, env, directory } = self;
+        let mut call = f.debug_struct("Call");
+        call.field("name", name).field("args", args).field("env", &names(env)).field("directory", directory).finish()
+    }
 }
 
 /// Where a repository is, in the words of Git.

@@ -4,6 +4,7 @@
 //! on one deployment, waits for its turn; all other work does not meet. What a checkout does is in `checkout`.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::args::Git;
+use super::args::{Git, names};
 use super::checkout::Job;
 use super::failure::Trouble;
 use super::lock::Locks;
@@ -27,7 +28,7 @@ use crate::model::{ApplicationId, DeploymentId};
 const LINES_MAX: usize = 256;
 
 /// What a [`GitSource`] needs to know. The environment is handed in: a library does not read it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GitConfig {
     /// Where mirrors (`sources`) and checkouts (`checkouts`) are kept.
     pub data_dir: PathBuf,
@@ -44,6 +45,20 @@ pub struct GitConfig {
     pub home: Option<PathBuf>,
     /// Names files.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Of the variables only the names: a value may be a password, as that of a proxy's address.
+impl fmt::Debug for GitConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GitConfig")
+            .field("data_dir", &self.data_dir)
+            .field("settings", &self.settings)
+            .field("deadline", &self.deadline)
+            .field("path_env", &self.path_env)
+            .field("env", &names(&self.env))
+            .field("home", &self.home)
+            .finish_non_exhaustive()
+    }
 }
 
 impl GitConfig {

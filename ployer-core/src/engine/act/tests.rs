@@ -11,8 +11,8 @@ use super::engine::{Engine, EngineParts, stop_applications};
 use super::fakes::Stand;
 use crate::error::{ErrorKind, Result};
 use crate::model::{
-    Actor, Application, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, EventKind, EventSeq, NewEvent,
-    ReplicaState, Step, Target, Wanted,
+    Actor, Application, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, EnvKey, EnvVar, EventKind,
+    EventSeq, Exit, NewEvent, ReplicaName, ReplicaState, Secret, SecretScope, Step, Target, Version, Wanted,
 };
 use crate::store::{Applications, Commit, Deployments, Events, Store};
 
@@ -66,6 +66,17 @@ impl Stand {
         let row = self.store.application(self.application.id).await.unwrap().unwrap();
         let commit = Commit::new(Actor::System, self.parts.clock.now()).update(Application { wanted, ..row });
         self.commit(commit, EventKind::ApplicationRequested { action: "change".to_owned() }).await;
+    }
+
+    /// Sets a variable of the application.
+    async fn plant(&self, key: &str, value: &str) {
+        let application_id = self.application.id;
+        let scope = SecretScope::Application(application_id);
+        let value = self.parts.secrets.put(scope, key, &Secret::from(value)).await.unwrap();
+        let (key, now): (EnvKey, _) = (key.parse().unwrap(), self.parts.clock.now());
+        let told = EventKind::VariableSet { key: key.clone() };
+        let row = EnvVar { application_id, key, version: Version::NEW, value, locked: false, updated_at: now };
+        self.commit(Commit::new(Actor::System, now).insert(row), told).await;
     }
 
     async fn ended(&self, id: DeploymentId) -> Deployment {
@@ -516,4 +527,31 @@ fn the_same_story_is_told_the_same_way_twice() {
     };
 
     assert_eq!(tell(), tell());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_an_application_prints_is_nowhere_in_what_is_stored() {
+    const PLANTED: &str = "hunter2-planted-hunter2";
+    let stand = procfile().await;
+    stand.plant("TOKEN", PLANTED).await;
+    let engine = Running::start(&stand).await;
+    let first = stand.deploy().await;
+    let command: ReplicaName = format!("shop-{first}-release-command").parse().unwrap();
+    stand.world.things().exits.insert(command.clone(), Exit::Code(3));
+    stand.world.things().output.insert(command, vec![format!("using {PLANTED}")]);
+    stand.ended(first).await;
+    stand.world.things().not_ready = Some("nothing listens".to_owned());
+    let second = stand.deploy().await;
+    let web: ReplicaName = format!("shop-{second}-web-1").parse().unwrap();
+    until(async || stand.world.things().replicas.contains_key(&web).then_some(())).await;
+
+    stand.world.things().output.insert(web.clone(), vec![format!("TOKEN={PLANTED}")]);
+    stand.world.things().replicas.get_mut(&web).unwrap().state = ReplicaState::Exited(Exit::Code(1));
+    let row = stand.ended(second).await;
+
+    let stored = format!("{:?}", stand.store);
+    assert!(!stored.contains(PLANTED), "rows, journal, events and output");
+    assert!(stored.contains("using [redacted]"), "the line itself is kept");
+    assert_eq!(row.failure.unwrap().output, ["TOKEN=[redacted]"]);
+    engine.stop().await;
 }

@@ -25,7 +25,7 @@ use crate::model::{ApplicationId, InstanceId, ReplicaName, RuntimeEvent, Secret,
 const EVENTS_MAX: usize = 1024;
 
 /// What a process runtime is opened with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ProcessConfig {
     /// Where everything of this installation lies.
     pub data_dir: PathBuf,
@@ -39,6 +39,18 @@ pub struct ProcessConfig {
     pub settings: Settings,
     /// Time and randomness.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Of the environment only the names: a value may be a password.
+impl fmt::Debug for ProcessConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessConfig")
+            .field("data_dir", &self.data_dir)
+            .field("instance", &self.instance)
+            .field("environment", &self.environment.keys())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ProcessConfig {
