@@ -4,6 +4,8 @@
 //! the promise it checks, by the name that the trait's documentation gives it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a suite says that a promise is broken by panicking")]
 
+#[cfg(all(test, feature = "proxy"))]
+mod broken;
 pub mod proxy;
 mod repository;
 pub mod runtime;
