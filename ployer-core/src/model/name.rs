@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_an_end() {
+    fn a_name_that_is_too_long_is_refused() {
         let long = |unit: &str, count| unit.repeat(count);
         assert!(long("a", 256).parse::<BranchName>().is_err() && long("a", 255).parse::<BranchName>().is_ok());
         assert!(long("A", 256).parse::<EnvKey>().is_err() && long("A", 255).parse::<EnvKey>().is_ok());
