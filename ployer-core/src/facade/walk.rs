@@ -387,101 +387,118 @@ async fn what_is_hidden_cannot_be_told_from_what_is_not_there() {
     }
 }
 
+/// What was tried, what came of it, and the kind and the field that it should be refused by.
+type Tried<'a> = (&'a str, Result<()>, ErrorKind, Option<&'a str>);
+
+impl Scene {
+    /// Another application, of which there is nothing but a domain.
+    async fn bare(&self) -> ApplicationId {
+        let bare = self.stand.ployer.applications().create(NewApplication::new(parsed("bare"))).await.unwrap().id;
+        self.stand.ployer.domains().add(bare, parsed("bare.example")).await.unwrap();
+        bare
+    }
+
+    /// Each was refused as it should be, with a hint, and nothing has changed since `before`.
+    #[track_caller]
+    fn assert_refused(&self, before: &str, tried: Vec<Tried<'_>>) {
+        for (what, result, kind, field) in tried {
+            let error = result.expect_err(what);
+            assert_eq!((error.kind(), error.field()), (kind, field), "{what}: {error}");
+            assert!(error.hint().is_some(), "{what}: {error}");
+        }
+        assert_eq!(self.stored(), before);
+    }
+}
+
 #[tokio::test]
-async fn each_bad_input_is_refused_by_kind_field_and_hint_and_changes_nothing() {
+async fn each_bad_application_is_refused_by_kind_field_and_hint_and_changes_nothing() {
     use ErrorKind::{AlreadyExists, Conflict, Invalid, NotFound};
     let scene = Scene::new().await;
-    let (p, shop) = (&scene.stand.ployer, scene.ids.application);
-    let bare = p.applications().create(NewApplication::new(parsed("bare"))).await.unwrap().id;
-    p.domains().add(bare, parsed("bare.example")).await.unwrap();
-    let sole = p.users().list().await.unwrap().into_iter().find(|user| user.role == Role::Admin).unwrap().id;
+    let (bare, shop) = (scene.bare().await, scene.ids.application);
     let before = scene.stored();
-    let nobody = || Ids::unknown();
+    let applications = scene.stand.ployer.applications();
     let new = |name: &str| NewApplication::new(parsed(name));
-    let update = UpdateApplication::default;
-    let (applications, deployments, domains) = (p.applications(), p.deployments(), p.domains());
-    let to = |release| Rollback { release: Some(release), ..Rollback::default() };
-    let scaled = |name: &str, count| BTreeMap::from([(parsed(name), count)]);
-    let strategy = BuildStrategy::Dockerfile;
-    let checks = |interval_seconds| NewHealthCheck { interval_seconds, ..health("/") };
-    let named = |name: &str| NewUser { name: name.to_owned(), ..NewUser::new(parsed("x@host.example")) };
+    let create = async |new| applications.create(new).await.map(drop);
+    let update = async |update| applications.update(shop, update).await.map(drop);
+    let scale = async |name: &str, count| applications.scale(shop, BTreeMap::from([(parsed(name), count)])).await;
+    let port = NewApplication { port: Some(0), ..new("x") };
+    let folder = NewApplication { git_url: Some(parsed("/srv/x")), ..new("x") };
+    let images = NewApplication { build_strategy: BuildStrategy::Dockerfile, ..new("x") };
+    let elsewhere = NewApplication { server_id: Some(Ids::unknown().server), ..new("x") };
+    let taken = UpdateApplication { name: Some(parsed("bare")), ..UpdateApplication::default() };
+    let no_port = UpdateApplication { port: Some(0), ..UpdateApplication::default() };
 
-    let refused: Vec<(&str, Result<()>, ErrorKind, Option<&str>)> = vec![
-        ("a taken name", applications.create(new("shop")).await.map(drop), AlreadyExists, None),
-        (
-            "port 0",
-            applications.create(NewApplication { port: Some(0), ..new("x") }).await.map(drop),
-            Invalid,
-            Some("port"),
-        ),
-        (
-            "a folder",
-            applications.create(NewApplication { git_url: Some(parsed("/srv/x")), ..new("x") }).await.map(drop),
-            Invalid,
-            Some("git_url"),
-        ),
-        (
-            "no images",
-            applications.create(NewApplication { build_strategy: strategy, ..new("x") }).await.map(drop),
-            Invalid,
-            Some("build_strategy"),
-        ),
-        (
-            "no such server",
-            applications.create(NewApplication { server_id: Some(nobody().server), ..new("x") }).await.map(drop),
-            NotFound,
-            None,
-        ),
-        (
-            "another's name",
-            applications.update(shop, UpdateApplication { name: Some(parsed("bare")), ..update() }).await.map(drop),
-            AlreadyExists,
-            None,
-        ),
-        (
-            "port 0 later",
-            applications.update(shop, UpdateApplication { port: Some(0), ..update() }).await.map(drop),
-            Invalid,
-            Some("port"),
-        ),
+    let tried = vec![
+        ("a taken name", create(new("shop")).await, AlreadyExists, None),
+        ("port 0", create(port).await, Invalid, Some("port")),
+        ("a folder of this machine", create(folder).await, Invalid, Some("git_url")),
+        ("a strategy of images", create(images).await, Invalid, Some("build_strategy")),
+        ("no such server", create(elsewhere).await, NotFound, None),
+        ("the name of another one", update(taken).await, AlreadyExists, None),
+        ("port 0, later", update(no_port).await, Invalid, Some("port")),
         ("a restart of nothing", applications.restart(bare).await, Conflict, None),
-        ("too many", applications.scale(shop, scaled("web", 51)).await, Invalid, Some("replicas")),
-        ("no such process", applications.scale(shop, scaled("cron", 1)).await, Invalid, Some("replicas")),
-        ("no source", deployments.start(bare).await.map(drop), Conflict, None),
-        ("no earlier release", deployments.rollback(bare, Rollback::default()).await.map(drop), Conflict, None),
-        ("no such release", deployments.rollback(shop, to(nobody().release)).await.map(drop), NotFound, None),
-        ("another's release", deployments.rollback(bare, to(scene.ids.release)).await.map(drop), NotFound, None),
-        ("an end of the ended", deployments.cancel(scene.ids.ended).await, Conflict, None),
-        ("a taken domain", domains.add(shop, parsed("bare.example")).await.map(drop), AlreadyExists, None),
-        ("no such domain", domains.remove(shop, &parsed("c.example")).await, NotFound, None),
-        ("another's domain", domains.remove(shop, &parsed("bare.example")).await, NotFound, None),
-        ("another's primary", domains.set_primary(shop, &parsed("bare.example")).await, NotFound, None),
-        ("ours", p.env().set(shop, parsed("PORT"), "80").await, Invalid, Some("key")),
-        ("ours too", p.env().set(shop, parsed("PLOYER_X"), "80").await, Invalid, Some("key")),
-        ("a NUL", p.env().set(shop, parsed("X"), "a\0b").await, Invalid, Some("value")),
-        ("too long", p.env().set(shop, parsed("X"), "x".repeat(1 << 20)).await, Invalid, Some("value")),
-        ("no such variable", p.env().remove(shop, &parsed("X")).await, NotFound, None),
-        ("never", p.health_checks().set(shop, checks(0)).await.map(drop), Invalid, Some("interval_seconds")),
-        ("no check", p.health_checks().remove(bare).await, NotFound, None),
-        ("no such user", p.members().put(shop, nobody().user, MemberRole::Viewer).await, NotFound, None),
-        ("no member", p.members().remove(bare, scene.ids.user).await, NotFound, None),
-        (
-            "a taken address",
-            p.users().create(NewUser::new(parsed("OWNER@host.example"))).await.map(drop),
-            AlreadyExists,
-            None,
-        ),
-        ("a control character", p.users().create(named("a\nb")).await.map(drop), Invalid, Some("name")),
-        ("a name without end", p.users().create(named(&"a".repeat(201))).await.map(drop), Invalid, Some("name")),
-        ("the only administrator", p.users().set_role(sole, Role::User).await, Conflict, None),
+        ("too many replicas", scale("web", 51).await, Invalid, Some("replicas")),
+        ("no such process type", scale("cron", 1).await, Invalid, Some("replicas")),
     ];
 
-    for (what, result, kind, field) in refused {
-        let error = result.expect_err(what);
-        assert_eq!((error.kind(), error.field()), (kind, field), "{what}: {error}");
-        assert!(error.hint().is_some(), "{what}: {error}");
-    }
-    assert_eq!(scene.stored(), before);
+    scene.assert_refused(&before, tried);
+}
+
+#[tokio::test]
+async fn each_bad_wish_for_an_application_is_refused_and_changes_nothing() {
+    use ErrorKind::{AlreadyExists, Conflict, Invalid, NotFound};
+    let scene = Scene::new().await;
+    let (bare, shop) = (scene.bare().await, scene.ids.application);
+    let before = scene.stored();
+    let ployer = &scene.stand.ployer;
+    let (deployments, domains, checks) = (ployer.deployments(), ployer.domains(), ployer.health_checks());
+    let to = |release| Rollback { release: Some(release), ..Rollback::default() };
+    let roll_back = async |id, how| deployments.rollback(id, how).await.map(drop);
+    let never = NewHealthCheck { interval_seconds: 0, ..health("/") };
+    let set = async |key: &str, value: &str| ployer.env().set(shop, parsed(key), value).await;
+
+    let tried = vec![
+        ("no source", deployments.start(bare).await.map(drop), Conflict, None),
+        ("no earlier release", roll_back(bare, Rollback::default()).await, Conflict, None),
+        ("no such release", roll_back(shop, to(Ids::unknown().release)).await, NotFound, None),
+        ("the release of another one", roll_back(bare, to(scene.ids.release)).await, NotFound, None),
+        ("an end of what has ended", deployments.cancel(scene.ids.ended).await, Conflict, None),
+        ("a taken domain", domains.add(shop, parsed("bare.example")).await.map(drop), AlreadyExists, None),
+        ("no such domain", domains.remove(shop, &parsed("c.example")).await, NotFound, None),
+        ("the domain of another one", domains.remove(shop, &parsed("bare.example")).await, NotFound, None),
+        ("and as its own", domains.set_primary(shop, &parsed("bare.example")).await, NotFound, None),
+        ("a name that is taken care of", set("PORT", "80").await, Invalid, Some("key")),
+        ("and all like this", set("PLOYER_X", "80").await, Invalid, Some("key")),
+        ("a NUL", set("X", "a\0b").await, Invalid, Some("value")),
+        ("a value without end", set("X", &"x".repeat(1 << 20)).await, Invalid, Some("value")),
+        ("no such variable", ployer.env().remove(shop, &parsed("X")).await, NotFound, None),
+        ("a check at no time", checks.set(shop, never).await.map(drop), Invalid, Some("interval_seconds")),
+        ("no check", checks.remove(bare).await, NotFound, None),
+    ];
+
+    scene.assert_refused(&before, tried);
+}
+
+#[tokio::test]
+async fn each_bad_user_or_member_is_refused_and_changes_nothing() {
+    use ErrorKind::{AlreadyExists, Conflict, Invalid, NotFound};
+    let scene = Scene::new().await;
+    let (bare, shop) = (scene.bare().await, scene.ids.application);
+    let before = scene.stored();
+    let (users, members) = (scene.stand.ployer.users(), scene.stand.ployer.members());
+    let create = async |new| users.create(new).await.map(drop);
+    let named = |name: &str| NewUser { name: name.to_owned(), ..NewUser::new(parsed("x@host.example")) };
+
+    let tried = vec![
+        ("no such user", members.put(shop, Ids::unknown().user, MemberRole::Viewer).await, NotFound, None),
+        ("no member", members.remove(bare, scene.ids.user).await, NotFound, None),
+        ("a taken address", create(NewUser::new(parsed("OWNER@host.example"))).await, AlreadyExists, None),
+        ("a control character", create(named("a\nb")).await, Invalid, Some("name")),
+        ("a name without end", create(named(&"a".repeat(201))).await, Invalid, Some("name")),
+        ("the only administrator", users.set_role(scene.users["admin"], Role::User).await, Conflict, None),
+    ];
+
+    scene.assert_refused(&before, tried);
 }
 
 #[tokio::test]

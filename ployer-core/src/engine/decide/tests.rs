@@ -11,6 +11,7 @@ use crate::model::{
 };
 
 mod recovery;
+mod upkeep;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
