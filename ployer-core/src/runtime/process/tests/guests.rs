@@ -77,7 +77,7 @@ async fn a_dropped_command_is_killed_with_all_that_it_started() {
         () = eventually(async || ready.exists()) => {}
     }
 
-    assert_eq!(marked(world.instance, "PLOYER_GUEST=").len(), 0);
+    eventually(async || marked(world.instance, "PLOYER_GUEST=").is_empty()).await;
     assert!(is_alive(world.pid(&replica.name)), "the replica goes on");
 }
 
