@@ -22,6 +22,9 @@ pub(super) async fn run(args: UpArgs) -> Result<ExitCode> {
     let (ployer, port) = open(&args).await?;
     let mut engine = ployer.spawn();
     engine.ready().await?;
+    if args.port != 0 && port != args.port {
+        show::note(&format!("port {} is taken, serving on {port}", args.port));
+    }
 
     let ended = serve(&ployer, &mut engine, &mut signals, &url, &args, port).await;
 
@@ -34,9 +37,6 @@ pub(super) async fn run(args: UpArgs) -> Result<ExitCode> {
 async fn open(args: &UpArgs) -> Result<(Ployer, u16)> {
     let listener = context::listen(args.host, args.port)?;
     let port = listener.local_addr().map_err(|error| Error::internal("the listener has no address", error))?.port();
-    if args.port != 0 && port != args.port {
-        show::note(&format!("port {} is taken, serving on {port}", args.port));
-    }
     let mut settings = Settings { fallback_single: true, ..Settings::default() };
     settings.source.allow_local = true;
     settings.source.allow_large_snapshots = args.yes;
