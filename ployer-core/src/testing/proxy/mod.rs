@@ -119,7 +119,10 @@ pub struct Reply {
 #[macro_export]
 macro_rules! proxy_suite {
     ($harness:ty) => {
-        $crate::proxy_suite! { $harness;
+        $crate::proxy_suite! { $harness, (flavor = "multi_thread", worker_threads = 2) }
+    };
+    ($harness:ty, $flavor:tt) => {
+        $crate::proxy_suite! { $harness; $flavor;
             whole:
                 a_table_replaces_every_route_of_the_one_before,
                 a_refused_table_changes_no_route,
@@ -154,20 +157,24 @@ macro_rules! proxy_suite {
                 an_ask_learns_which_files_answered;
         }
     };
-    ($harness:ty; $($promise:ident: $($case:ident),+;)+) => {$(
+    ($harness:ty; $flavor:tt; $($promise:ident: $($case:ident),+;)+) => {$(
         mod $promise {
             #[allow(unused_imports, reason = "the harness may be named by a path of its own")]
             use super::*;
 
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    let harness = <$harness as $crate::testing::proxy::ProxyHarness>::fresh().await;
-                    $crate::testing::proxy::$promise::$case(harness).await;
-                }
-            )+
+            $crate::proxy_suite! { @cases $harness; $flavor; $promise: $($case),+ }
         }
     )+};
+    (@cases $harness:ty; $flavor:tt; $promise:ident: $($case:ident),+) => {
+        $($crate::proxy_suite! { @case $harness; $flavor; $promise $case })+
+    };
+    (@case $harness:ty; ($($flavor:tt)+); $promise:ident $case:ident) => {
+        #[tokio::test($($flavor)+)]
+        async fn $case() {
+            let harness = <$harness as $crate::testing::proxy::ProxyHarness>::fresh().await;
+            $crate::testing::proxy::$promise::$case(harness).await;
+        }
+    };
 }
 
 /// A harness, and the table that a case gives its proxy.

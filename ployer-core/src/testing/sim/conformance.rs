@@ -1,4 +1,6 @@
-//! Conformance: the simulated runtime, source and store pass the suites of the real ones.
+//! Conformance: the simulated runtime, proxy, source and store pass the suites of the real ones.
+
+mod proxy;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

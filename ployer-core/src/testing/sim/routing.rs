@@ -27,9 +27,11 @@ pub(super) struct Routing {
     pub(super) down: bool,
     /// Everything is held until the engine has applied a table for the first time.
     holds_all: bool,
-    requests: Vec<Request>,
+    /// Whether the clients of this world send requests by themselves.
+    pub(super) is_busy: bool,
+    pub(super) requests: Vec<Request>,
     held: Vec<Held>,
-    traffic: BTreeMap<ApplicationId, Traffic>,
+    pub(super) traffic: BTreeMap<ApplicationId, Traffic>,
     clients: BTreeSet<ApplicationId>,
     /// For whom an address was last named by a table that is past, and when that ended.
     pub(super) named_until: BTreeMap<SocketAddr, (ReplicaName, Duration)>,
@@ -41,10 +43,10 @@ pub(super) struct Routing {
 
 /// A request on its way.
 #[derive(Clone, Debug)]
-struct Request {
-    upstream: Upstream,
-    ends_at: Duration,
-    upgraded: bool,
+pub(super) struct Request {
+    pub(super) upstream: Upstream,
+    pub(super) ends_at: Duration,
+    pub(super) upgraded: bool,
 }
 
 /// A request that waits.
@@ -79,6 +81,7 @@ impl Routing {
             in_process: random.chance(500),
             down: false,
             holds_all: false,
+            is_busy: true,
             requests: Vec::new(),
             held: Vec::new(),
             traffic: BTreeMap::new(),
@@ -147,6 +150,10 @@ impl World {
         if present != expected || table.revision < present {
             return Err(Error::conflict(format!("the present table is {present}, not {expected}")));
         }
+        let mut hosts = BTreeSet::new();
+        if let Some(twice) = table.routes.values().flat_map(|route| &route.hosts).find(|host| !hosts.insert(*host)) {
+            return Err(Error::invalid("routes", format!("two applications want `{twice}`")));
+        }
         let before = std::mem::replace(&mut self.routing.table, table.clone());
         for upstream in before.routes.values().flat_map(named) {
             if self.routing.upstreams().all(|other| other != upstream) {
@@ -156,7 +163,7 @@ impl World {
         self.table_changed(&before);
         self.routing.previous = before;
         for application in table.routes.keys().copied().collect::<Vec<_>>() {
-            if self.routing.clients.insert(application) {
+            if self.routing.is_busy && self.routing.clients.insert(application) {
                 self.schedule(Duration::ZERO, Due::Arrival(application));
             }
         }
