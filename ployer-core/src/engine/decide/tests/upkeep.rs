@@ -89,9 +89,47 @@ fn names_of_what_was_taken_over_are_not_given_again() {
     shop.crash();
     shop.state = super::super::state::State::from_machine(&machine);
     shop.settle();
+    assert_eq!(shop.state.next_index[&id.into()][&ProcessName::web()], 2);
 
     scale(&mut shop, 2);
     shop.settle();
 
     assert_eq!(shop.running(), [format!("shop-{id}-web-1"), format!("shop-{id}-web-2")]);
+}
+
+#[test]
+fn a_retiring_replica_that_a_route_still_names_is_not_ended() {
+    let mut shop = Puppet::new();
+    shop.deployed();
+    let (before, old) = (shop.seen.route.clone(), shop.running()[0].parse().unwrap());
+    shop.stuck.insert("watch in flight");
+    shop.deployed();
+    shop.stuck.insert("route");
+    shop.seen.route = before;
+    shop.seen.in_flight.insert(old, InFlight::default());
+
+    shop.settle();
+
+    assert_eq!(shop.running().len(), 2);
+}
+
+#[test]
+fn a_replica_that_came_back_is_routed_to_only_once_it_is_ready() {
+    let mut shop = Puppet::new();
+    shop.spec.processes[0].replicas = 2;
+    shop.deployed();
+    let victim = shop.running()[0].clone();
+    let name: ReplicaName = victim.parse().unwrap();
+    let is_routed = |shop: &Puppet| format!("{:?}", shop.seen.route).contains(&victim);
+    shop.stuck.insert("probe");
+    shop.kill(&victim);
+    shop.settle();
+
+    shop.seen.replicas.as_mut().unwrap().get_mut(&name).unwrap().state = ReplicaState::Running;
+    shop.settle();
+    assert!(!is_routed(&shop));
+
+    shop.stuck.clear();
+    shop.settle();
+    assert!(is_routed(&shop));
 }
