@@ -13,10 +13,14 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::local::{Begun, Local, OnDemand};
+#[cfg(feature = "proxy")]
+use super::listen::listen;
+#[cfg(feature = "proxy")]
+use super::local::Begun;
+use super::local::{Local, OnDemand};
 use super::ployer::Shared;
 use super::run::Running;
-use super::{Ployer, installation, local};
+use super::{Ployer, installation};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::engine::EngineParts;
@@ -295,7 +299,7 @@ impl PloyerBuilder {
         let start = move || {
             let listener = match &given {
                 Some(listener) => listener.try_clone(),
-                None => local::listen(),
+                None => listen(),
             };
             let listener = listener.map_err(|error| {
                 Error::unavailable("the proxy's listener")

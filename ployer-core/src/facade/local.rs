@@ -4,8 +4,6 @@
 //! with the engine.
 
 use std::fmt;
-use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,12 +17,6 @@ use crate::model::{
 use crate::proxy::Proxy;
 use crate::runtime::{Builder, ContainerRuntime};
 use crate::servers::{ServerHandle, Servers};
-
-/// The port that applications are served on where nobody chose one.
-const PORT: u16 = 8080;
-
-/// How many ports after a taken one are tried.
-const PORTS_TRIED: u16 = 100;
 
 /// How long requests under way may take when the proxy ends.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -78,21 +70,6 @@ impl Servers for Local {
     }
 }
 
-/// A listener on the loopback interface: the usual port, or the next that is free.
-pub(super) fn listen() -> io::Result<TcpListener> {
-    let last = PORT + PORTS_TRIED;
-    let mut bound = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT));
-    for port in PORT + 1..=last {
-        match &bound {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-            }
-            _ => break,
-        }
-    }
-    bound
-}
-
 /// A proxy that begins when it is first spoken to.
 pub(super) struct OnDemand {
     vantage: Vantage,
@@ -114,6 +91,7 @@ impl fmt::Debug for OnDemand {
 }
 
 impl OnDemand {
+    #[cfg(feature = "proxy")]
     pub(super) fn new(vantage: Vantage, start: impl Fn() -> Result<Begun> + Send + Sync + 'static) -> Self {
         Self { vantage, start: Box::new(start), state: Mutex::new(None) }
     }

@@ -13,6 +13,8 @@ mod env_vars;
 mod events;
 mod health_checks;
 mod installation;
+#[cfg(feature = "proxy")]
+mod listen;
 mod local;
 mod log;
 mod members;

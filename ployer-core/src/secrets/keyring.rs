@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "process")]
 use crate::model::Secret;
 
 /// Bytes of a key.
@@ -62,6 +63,7 @@ impl MasterKey {
     }
 
     /// Another key that follows from this one, for that purpose alone.
+    #[cfg(feature = "process")]
     pub(crate) fn derived(&self, purpose: &str) -> Secret {
         let derived = Sha256::new().chain_update(b"ployer key for ").chain_update(purpose).chain_update(*self.bytes);
         Secret::from(derived.finalize().to_vec())
