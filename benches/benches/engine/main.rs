@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use benches::median;
 use ployer_core::config::Settings;
-use ployer_core::model::{ApplicationId, NewApplication};
+use ployer_core::model::{ApplicationId, DeploymentId, NewApplication};
 use ployer_core::testing::{Content, Push, Repository};
 use ployer_core::{EngineHandle, Ployer, Rollback};
 
@@ -32,18 +32,22 @@ async fn measure() {
     let repository = Repository::create(folder.path().join("repository"));
     let stand = Stand::new(folder.path().join("data"), &repository).await;
     push(&repository, "v0");
-    stand.deploy().await;
+    let mut before = stand.deploy().await.0;
     let (mut bare, mut deployed, mut rolled_back) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         bare.push(app::start_bare(folder.path()));
         let version = format!("v{round}");
         push(&repository, &version);
-        deployed.push(stand.deploy().await);
+        let (deployment, took) = stand.deploy().await;
+        deployed.push(took);
         app::until_answers(stand.address, HOST, &version);
+        // Its replicas are gone: the rollback starts them anew.
+        stand.until_retired(before).await;
         rolled_back.push(stand.roll_back(&format!("v{}", round - 1)).await);
+        stand.until_retired(deployment).await;
         // The next version is rolled back to this one.
         push(&repository, &version);
-        stand.deploy().await;
+        before = stand.deploy().await.0;
     }
     stand.end().await;
     report(&bare, &deployed, &rolled_back);
@@ -92,11 +96,17 @@ impl Stand {
         Self { ployer, engine, shop, address }
     }
 
-    async fn deploy(&self) -> Duration {
+    async fn deploy(&self) -> (DeploymentId, Duration) {
         let began = Instant::now();
         let deployment = self.ployer.deployments().start(self.shop).await.expect("a deployment");
         deployment.wait().await.expect("it goes well");
-        began.elapsed()
+        (deployment.id(), began.elapsed())
+    }
+
+    async fn until_retired(&self, deployment: DeploymentId) {
+        while self.ployer.deployments().get(deployment).await.expect("a deployment").retired_at.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// From the call to the first answer of the old version; returns when the rollback has ended.
