@@ -160,7 +160,7 @@ async fn the_whole_group_has_the_grace_also_when_its_leader_ends_at_once() {
 
     // The shell may also tell of the sleep that was told to end.
     assert!(world.printed(&replica.name).await.contains(&"drained".to_owned()));
-    assert_eq!(marked(world.instance, "PLOYER_REPLICA=").len(), 0);
+    eventually(async || marked(world.instance, "PLOYER_REPLICA=").is_empty()).await;
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn a_leader_that_ends_of_itself_takes_its_children_along() {
     let (exit, _) = world.run(&shell(&world, "sleep 1000 & sleep 1000 & exit 4")).await;
 
     assert_eq!(exit, Exit::Code(4));
-    assert_eq!(marked(world.instance, "PLOYER_REPLICA=").len(), 0);
+    eventually(async || marked(world.instance, "PLOYER_REPLICA=").is_empty()).await;
 }
 
 #[tokio::test]
