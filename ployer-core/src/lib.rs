@@ -51,6 +51,8 @@ pub mod error;
 mod facade;
 pub mod model;
 mod monitor;
+#[cfg(sim_bugs)]
+mod planted;
 pub mod probe;
 pub mod proxy;
 pub mod runtime;

@@ -5,6 +5,7 @@
 //! cargo run -p tests --release --bin simulate -- --seed 17
 //! cargo run -p tests --release --bin simulate -- --singles | --pairs [--every N]
 //! cargo run -p tests --release --bin simulate -- --history redeploy --fault 17:crash-before
+//! RUSTFLAGS="--cfg sim_bugs" cargo run -p tests --release --bin simulate -- --bugs
 //! ```
 //!
 //! One run alone shows its whole history. It ends with 1 if anything is broken.
@@ -20,6 +21,8 @@ use ployer_core::testing::sim::{Fault, History, Outcome, Run};
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 type Runs = Box<dyn Iterator<Item = Run> + Send>;
 
+/// How many seeds are played where nothing else is said, and within which a planted bug must be found.
+const SEEDS: u64 = 2000;
 /// How many lines of the first broken history are shown.
 const LINES: usize = 60;
 /// How many broken histories are named.
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     let shown = match asked_for(&args) {
         Ok(Asked::One(run)) => show(&run),
         Ok(Asked::Many(runs)) => play(runs),
+        Ok(Asked::Bugs(count)) => bugs::find_all(count),
         Err(error) => Err(error),
     };
     match shown {
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
 enum Asked {
     One(Box<Run>),
     Many(Runs),
+    /// Each planted bug, within so many seeds.
+    Bugs(u64),
 }
 
 fn asked_for(args: &[String]) -> Result<Asked> {
@@ -60,6 +66,7 @@ fn asked_for(args: &[String]) -> Result<Asked> {
             "--pairs" => runs = Some(Wish::All(Box::new(Run::pairs(folder.path())?))),
             "--every" => every = value()?.parse()?,
             "--seed" => one = Some(Run::drawn(value()?.parse()?)),
+            "--bugs" => runs = Some(Wish::Bugs),
             "--history" => runs = Some(Wish::Planned(named(value()?)?)),
             "--fault" => faults.push(struck(value()?)?),
             _ => return Err(format!("`{arg}` is not known: see the head of simulate.rs").into()),
@@ -69,12 +76,14 @@ fn asked_for(args: &[String]) -> Result<Asked> {
         (Some(one), _) => Asked::One(Box::new(one)),
         (None, Some(Wish::Planned(history))) => Asked::One(Box::new(Run::planned(history, faults))),
         (None, Some(Wish::All(runs))) => Asked::Many(Box::new(runs.step_by(every))),
+        (None, Some(Wish::Bugs)) => Asked::Bugs(SEEDS),
         (None, Some(Wish::Seeds(count))) => Asked::Many(seeds(from, count)),
-        (None, None) => Asked::Many(seeds(from, 2000)),
+        (None, None) => Asked::Many(seeds(from, SEEDS)),
     })
 }
 
 enum Wish {
+    Bugs,
     Seeds(u64),
     All(Runs),
     Planned(History),
@@ -151,5 +160,58 @@ fn report(broken: &[(Run, Outcome)]) {
     }
     for (run, outcome) in broken.iter().take(NAMED) {
         println!("{outcome}\n  cargo run -p tests --release --bin simulate -- {run}");
+    }
+}
+
+#[cfg(not(sim_bugs))]
+mod bugs {
+    pub(super) fn find_all(_count: u64) -> super::Result<bool> {
+        Err("this build has no bugs planted: set RUSTFLAGS=\"--cfg sim_bugs\"".into())
+    }
+}
+
+/// The test of the test: each planted bug must be found.
+#[cfg(sim_bugs)]
+mod bugs {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread;
+
+    use ployer_core::testing::sim::{Bug, Run};
+
+    use super::Result;
+
+    /// Looks for every bug; answers whether all were found.
+    pub(super) fn find_all(count: u64) -> Result<bool> {
+        let (next, all_found) = (AtomicUsize::new(0), AtomicBool::new(true));
+        let search = || -> Result<()> {
+            while let Some(bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match find(*bug, count)? {
+                    Some((seed, breach)) => println!("{bug}: seed {seed}, {breach}"),
+                    None => {
+                        all_found.store(false, Ordering::Relaxed);
+                        println!("{bug}: not found within {count} seeds");
+                    }
+                }
+            }
+            Ok(())
+        };
+        let workers = thread::available_parallelism()?.get();
+        thread::scope(|scope| {
+            let working: Vec<_> = (0..workers).map(|_| scope.spawn(search)).collect();
+            working.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| Err("a history panicked".into())))
+        })?;
+        Ok(all_found.load(Ordering::Relaxed))
+    }
+
+    /// The first seed whose history breaks with the bug, and does not without.
+    fn find(bug: Bug, count: u64) -> Result<Option<(u64, String)>> {
+        let folder = tempfile::tempdir()?;
+        for seed in 0..count {
+            let outcome = Run::drawn(seed).with_bug(bug).play(folder.path())?;
+            if outcome.breach.is_some() && Run::drawn(seed).play(folder.path())?.breach.is_none() {
+                return Ok(Some((seed, outcome.to_string())));
+            }
+        }
+        Ok(None)
     }
 }

@@ -12,7 +12,7 @@ const SOURCES: &str = "ployer-core/src/";
 /// From the ground up; rooms of one floor do not see each other.
 const FLOORS: [&[&str]; 9] = [
     &["error"],
-    &["config", "clock"],
+    &["config", "clock", "planted"],
     &["model"],
     &["store", "runtime", "proxy", "source", "webhook", "access"],
     &["build", "secrets", "probe", "servers"],
@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 9] = [
 ];
 
 /// What the deciding half of the engine may see.
-const SEEN_BY_DECIDE: [&str; 3] = ["model", "config", "error"];
+const SEEN_BY_DECIDE: [&str; 4] = ["model", "config", "error", "planted"];
 
 /// Implementations, and the room whose own they are.
 const IMPLEMENTATIONS: [(&str, &str); 18] = [

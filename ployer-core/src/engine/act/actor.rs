@@ -23,6 +23,8 @@ use crate::engine::decide::state::{JOURNAL_VERSION, State};
 use crate::engine::decide::{Next, next};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Actor as OnBehalf, Change, EventSeq, Key, Machine, Record, ReleaseId, Version};
+#[cfg(sim_bugs)]
+use crate::planted::{Bug, has};
 use crate::store::Commit;
 
 /// Decisions in a row, before others have their turn.
@@ -149,6 +151,8 @@ impl Actor {
             if !self.is_news(&decision) {
                 return Ok(self.follow(decision));
             }
+            #[cfg(sim_bugs)]
+            self.effects.begin_early(&decision.actions, &self.scope).await;
             match self.store(decision).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Conflict && losses < LOSSES_MAX => {
@@ -206,6 +210,8 @@ impl Actor {
     async fn store(&mut self, decision: Next) -> Result<()> {
         let parts = &self.scope.context.parts;
         let mut commit = Commit::new(OnBehalf::System, parts.clock.now()).fenced(self.scope.context.lease.epoch());
+        #[cfg(sim_bugs)]
+        commit.epoch.take_if(|_| has(Bug::ForgetTheFence));
         commit.changes.clone_from(&decision.changes);
         commit.events.clone_from(&decision.events);
         if !deletes(&decision.changes) {
@@ -254,6 +260,10 @@ impl Actor {
     /// Reads the facts where they may be old; `false` once the application is deleted.
     async fn read_facts(&mut self) -> Result<bool> {
         let event = self.bell.event.load(Ordering::SeqCst);
+        #[cfg(sim_bugs)]
+        if self.facts.is_some() && has(Bug::DropALateEvent) {
+            return Ok(true);
+        }
         if self.facts.is_some() && event <= self.known {
             return Ok(true);
         }

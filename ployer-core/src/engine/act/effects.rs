@@ -88,6 +88,16 @@ impl Effects {
         .await
     }
 
+    /// The planted bug of effects that begin before the decision that names them is stored.
+    #[cfg(sim_bugs)]
+    pub(super) async fn begin_early(&mut self, actions: &[Action], scope: &super::scope::Scope) {
+        if crate::planted::has(crate::planted::Bug::JournalAfterActing) {
+            let seen = scope.picture.read();
+            self.follow(actions.to_vec(), &seen, true, scope);
+            self.alongside(sleep(Duration::from_millis(100))).await;
+        }
+    }
+
     fn forget(&mut self, actions: &[Action]) {
         self.running.retain_mut(|effect| {
             effect.is_named = actions.contains(&effect.action);

@@ -18,6 +18,8 @@ use crate::engine::decide::RELEASE_COMMAND;
 use crate::engine::decide::seen::{Job, JobEnd};
 use crate::error::Result;
 use crate::model::{Exit, ProcessName, Release, ReleaseId, ReplicaName};
+#[cfg(sim_bugs)]
+use crate::planted::{Bug, has};
 use crate::runtime::LogQuery;
 
 /// When its output is looked for again, as long as there is none.
@@ -29,6 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn perform(scope: &Scope, job: Job, release: ReleaseId, attach: bool) -> Result<()> {
     let release = scope.release(release).await?;
     let name = ReplicaName::release_command(&release.application_name, release.id);
+    #[cfg(sim_bugs)]
+    if attach && has(Bug::RunTheReleaseCommandAgain) {
+        scope.reach.runtime.remove(&name).await?;
+    }
+    #[cfg(sim_bugs)]
+    let attach = attach && !has(Bug::RunTheReleaseCommandAgain);
     if attach && !is_there(scope, &name).await? {
         scope.end(job, JobEnd::Lost);
         return Ok(());

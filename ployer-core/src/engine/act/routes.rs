@@ -310,6 +310,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_route_is_in_doubt_until_the_newest_wish_was_read_back() {
+        let stand = Stand::new().await;
+        stand.world.things().delays.insert("apply", Duration::from_millis(20));
+        let (scope, _tasks) = stand.scope().await;
+        soon().await;
+
+        let in_doubt = || scope.picture.read().route_in_doubt;
+        scope.reach.routes.want(scope.application, Some(route("shop.localhost", "a")));
+        sleep(Duration::from_millis(5)).await;
+        scope.reach.routes.want(scope.application, Some(route("shop.localhost", "b")));
+        sleep(Duration::from_millis(20)).await;
+        let after_the_first = (stand.world.calls(), in_doubt());
+        soon().await;
+
+        assert_eq!(after_the_first, (vec!["apply 1.1".to_owned(), "apply 1.2".to_owned()], true));
+        assert!(!in_doubt());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_proxy_that_lost_its_table_has_it_again_within_two_ticks() {
         let stand = Stand::new().await;
         let (scope, _tasks) = stand.scope().await;

@@ -46,11 +46,14 @@ impl Running {
 
 impl Stand {
     async fn deploy(&self) -> DeploymentId {
+        self.enqueue(DeploymentKind::Deploy { commit: None, cache: crate::model::BuildCache::Use }).await
+    }
+
+    async fn enqueue(&self, kind: DeploymentKind) -> DeploymentId {
         let clock = self.parts.clock.as_ref();
         let id = DeploymentId::new(clock);
         let application = self.store.application(self.application.id).await.unwrap().unwrap();
         let of = (application.id, &application.name, self.server);
-        let kind = DeploymentKind::Deploy { commit: None, cache: crate::model::BuildCache::Use };
         let row = Deployment::queued(id, of, Actor::System, kind, clock.now());
         let status = EventKind::DeploymentStatus { deployment_id: id, status: row.status, message: None };
         self.commit(Commit::new(Actor::System, clock.now()).insert(row), status).await;
@@ -403,6 +406,24 @@ async fn a_release_command_that_a_crash_interrupted_is_never_begun_again() {
 
     assert_eq!((row.status, row.step), (DeploymentStatus::Failed, Step::ReleaseCommand));
     assert_eq!(count(&stand, "run "), 0, "the first never came so far, and there is no second");
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_with_the_present_variables_brings_in_replicas_of_its_own() {
+    let stand = procfile().await;
+    let engine = Running::start(&stand).await;
+    let first = stand.deploy().await;
+    stand.ended(first).await;
+    let second = stand.deploy().await;
+    stand.ended(second).await;
+
+    let env = crate::model::RollbackEnv::Current;
+    let id = stand.enqueue(DeploymentKind::Rollback { release: first.into(), env }).await;
+    let row = stand.ended(id).await;
+
+    assert_eq!((row.status, row.release), (DeploymentStatus::Running, Some(id.into())));
+    assert!(matches!(stand.target(), Some(Target::Upstreams(set)) if !set.is_empty()), "{:?}", stand.target());
     engine.stop().await;
 }
 

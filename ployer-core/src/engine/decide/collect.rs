@@ -9,6 +9,8 @@ use super::action::Action;
 use super::decision::Decision;
 use super::state::{OperationKind, Stage};
 use crate::model::{Change, EventKind, Key, Release, ReleaseId, ReleaseState, SecretVersion, Wanted};
+#[cfg(sim_bugs)]
+use crate::planted::{Bug, has};
 
 impl Decision<'_> {
     /// Marks one release that nothing needs any more, and removes those that are marked.
@@ -77,7 +79,10 @@ impl Decision<'_> {
         let retires = self.state.retiring.iter().any(|retirement| retirement.release == release.id);
         let seen = self.seen.replicas.as_ref();
         let runs = seen.is_none_or(|replicas| replicas.values().any(|replica| replica.owner.release == release.id));
-        self.state.active == Some(release.id) || release.pinned_by.is_some() || retires || runs
+        let is_pinned = release.pinned_by.is_some();
+        #[cfg(sim_bugs)]
+        let is_pinned = is_pinned && !has(Bug::CollectAPinnedRelease);
+        self.state.active == Some(release.id) || is_pinned || retires || runs
     }
 
     /// Removes what is left of an application that is being deleted, then its rows.

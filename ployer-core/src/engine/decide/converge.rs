@@ -12,6 +12,8 @@ use super::route::resolve;
 use super::seen::Slot;
 use super::state::{Desired, Mode, Stage, Until, Wanted, WantedRoute};
 use crate::model::{EventKind, ReplicaName, ReplicaSeen, ReplicaState};
+#[cfg(sim_bugs)]
+use crate::planted::{Bug, has};
 
 impl Decision<'_> {
     /// Names every effect that closes the difference between what should be there and what is seen.
@@ -157,6 +159,10 @@ impl Decision<'_> {
                 continue;
             }
             if !self.facts.releases.contains_key(&seen.owner.release) {
+                #[cfg(sim_bugs)]
+                if has(Bug::ReapTheUnknown) {
+                    self.stop(name);
+                }
                 self.report_unknown(name);
                 continue;
             }

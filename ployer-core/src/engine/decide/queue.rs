@@ -9,11 +9,15 @@ use crate::model::{
     Actor, Cancel, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Failure, Receipt, Release, ReleaseState,
     RollbackEnv, Step, Wanted as WantedState,
 };
+#[cfg(sim_bugs)]
+use crate::planted::{Bug, has};
 
 /// The queued deployments of `queue` that `newer` replaces.
 pub(crate) fn replaced_by<'q>(newer: &Deployment, queue: impl Iterator<Item = &'q Deployment>) -> Vec<DeploymentId> {
     let replaces = |older: &Deployment| match (&newer.kind, &older.kind) {
         (DeploymentKind::Rollback { .. }, _) => true,
+        #[cfg(sim_bugs)]
+        (DeploymentKind::Deploy { .. }, DeploymentKind::Rollback { .. }) if has(Bug::NewestWinsKillsARollback) => true,
         (DeploymentKind::Deploy { commit: None, .. }, DeploymentKind::Deploy { commit: None, .. }) => true,
         (DeploymentKind::Deploy { .. }, DeploymentKind::Deploy { .. } | DeploymentKind::Rollback { .. }) => false,
     };
@@ -82,7 +86,10 @@ impl Decision<'_> {
     /// Turns back the operation where a wish to cancel, a stop, a deletion or a rollback came before its intent.
     fn call_back(&mut self) {
         let Some(operation) = &self.state.operation else { return };
-        if operation.outcome.is_some() || self.state.has_intent() {
+        let has_intent = self.state.has_intent();
+        #[cfg(sim_bugs)]
+        let has_intent = has_intent && !has(Bug::CancelAfterIntent);
+        if operation.outcome.is_some() || has_intent {
             return;
         }
         let reason = match operation.kind {

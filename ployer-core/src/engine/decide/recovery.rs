@@ -7,6 +7,8 @@
 use super::decision::Decision;
 use super::state::{Desired, Mode, Outcome, Rollout, Stage, State, Wanted, WantedRoute};
 use crate::model::{Failure, Machine, ReplicaState, Step};
+#[cfg(sim_bugs)]
+use crate::planted::{Bug, has};
 
 impl State {
     /// The state that a machine's row holds; of an unknown form: the active release, to be taken over as it runs.
@@ -38,6 +40,8 @@ impl Decision<'_> {
         operation.entered_at = now;
         operation.crashes += u32::from(!was_parked);
         let too_many = operation.crashes >= crashes_max;
+        #[cfg(sim_bugs)]
+        let too_many = too_many && !has(Bug::ResumeWithoutLimit);
         let step = match &mut operation.stage {
             Stage::Checkout { attempt } | Stage::BuildSlot { attempt } | Stage::Build { attempt } => {
                 let attempt = *attempt + 1;

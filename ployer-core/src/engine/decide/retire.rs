@@ -10,6 +10,8 @@ use super::decision::{Decision, later};
 use super::route::draining;
 use super::state::{Mode, RetireStage, Retirement};
 use crate::model::{EventKind, ReplicaName, Target};
+#[cfg(sim_bugs)]
+use crate::planted::{Bug, has};
 
 impl Decision<'_> {
     /// Takes every retirement on.
@@ -60,6 +62,10 @@ impl Decision<'_> {
     }
 
     fn is_drained_for_good(&mut self, retirement: &Retirement) -> bool {
+        #[cfg(sim_bugs)]
+        if has(Bug::StopBeforeDrain) {
+            return true;
+        }
         let deadlines = self.deadlines();
         let requests_late = self.has_passed(retirement.began_at, deadlines.drain);
         let upgraded_late = self.has_passed(retirement.began_at, deadlines.drain_upgraded);
@@ -84,6 +90,10 @@ impl Decision<'_> {
 
     /// Keeps addresses from being given out again for a while.
     pub(super) fn rest(&mut self, addresses: Vec<std::net::SocketAddr>) {
+        #[cfg(sim_bugs)]
+        if has(Bug::ReuseAnAddressAtOnce) {
+            return;
+        }
         let until = later(self.now, self.ground.settings.engine.address_rest);
         self.state.resting.extend(addresses.into_iter().map(|address| (address, until)));
     }

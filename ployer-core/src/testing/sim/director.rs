@@ -240,7 +240,13 @@ async fn play_all(world: SimWorld, user: User, history: History) -> Result<()> {
         let name = format!("app{number}");
         let url = format!("https://example.com/{name}.git");
         let new = NewApplication { git_url: Some(url.parse()?), ..NewApplication::new(name.parse()?) };
-        ids.push(user.create(new).await?);
+        let id = user.create(new).await?;
+        world.with(|world| {
+            if world.random.chance(200) {
+                world.is_stranded(id);
+            }
+        });
+        ids.push(id);
     }
     let plays = ids.into_iter().zip(history.applications).map(|(id, scenes)| play(&world, &user, id, scenes));
     futures_util::future::try_join_all(plays).await?;

@@ -47,3 +47,5 @@ pub use self::store::SimStore;
 pub use self::trace::Trace;
 pub use self::version::{Effort, Version};
 pub use self::world::{EngineNumber, Port, SimWorld};
+#[cfg(sim_bugs)]
+pub use crate::planted::Bug;

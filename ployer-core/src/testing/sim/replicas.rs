@@ -13,7 +13,8 @@ use super::random::Random;
 use super::world::{Due, EngineNumber, World};
 use crate::error::{Error, Resource, Result};
 use crate::model::{
-    Exit, InstanceId, OutputLine, OutputStream, Owner, ReplicaName, ReplicaSeen, ReplicaState, RuntimeEvent,
+    ApplicationId, DeploymentId, Exit, InstanceId, OutputLine, OutputStream, Owner, ProcessName, ReleaseId,
+    ReplicaName, ReplicaSeen, ReplicaState, RuntimeEvent,
 };
 
 /// First pause before a replica that died is started again; it doubles up to [`PAUSE_MAX`].
@@ -209,6 +210,22 @@ impl Replicas {
 }
 
 impl World {
+    /// Something of ours runs for an application whose store has forgotten it, as after a backup was put back.
+    pub(super) fn is_stranded(&mut self, application: ApplicationId) {
+        let Some(instance) = self.judge.instance else { return };
+        let release = ReleaseId::from(DeploymentId::new(&self.clock));
+        let process = ProcessName::web();
+        let name: ReplicaName = match format!("stranded-{release}-web-1").parse() {
+            Ok(name) => name,
+            Err(_) => return,
+        };
+        let owner = Owner { instance, application, release, process, index: 1 };
+        self.replicas.foreign.insert(name.clone());
+        let start = Start { name, owner, address: None, program: Program::silent(), one_off: false };
+        // Nothing else has begun: there is nobody it could be in the way of.
+        self.start(start).unwrap_or_default();
+    }
+
     /// Starts a replica or a one-off that does not run.
     pub(super) fn start(&mut self, start: Start) -> Result<()> {
         let Start { name, owner, address, program, one_off } = start;

@@ -5,7 +5,8 @@ use super::stored::replicas;
 use super::world::{EngineNumber, World};
 use crate::engine::decide::state::Stage;
 use crate::model::{
-    ApplicationId, Change, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Record, ReleaseId, Step, Wanted,
+    ApplicationId, Change, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Record, ReleaseId, ReleaseState,
+    Step, Wanted,
 };
 use crate::store::Commit;
 
@@ -23,6 +24,12 @@ impl World {
             self.judge_deployment(engine, id, before.as_ref());
         }
         for change in &commit.changes {
+            if let Change::Update(Record::Release(row)) = change
+                && row.state == ReleaseState::Collecting
+                && row.pinned_by.is_some()
+            {
+                self.breach(5, format!("{} is to be collected, and a rollback has pinned it", row.id));
+            }
             if let Change::Insert(Record::Machine(row)) | Change::Update(Record::Machine(row)) = change {
                 self.judge_machine(row.application_id);
             }
